@@ -1,0 +1,1 @@
+"""What runs across machines, and the command line."""

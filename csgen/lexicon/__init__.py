@@ -1,0 +1,1 @@
+"""Bilingual lexicons: readers, the builder, the compiled table."""

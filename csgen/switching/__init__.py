@@ -1,0 +1,1 @@
+"""The code-switcher: policies, tokens, the kernel, spans."""

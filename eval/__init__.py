@@ -1,0 +1,1 @@
+"""Measurement: TREC files, benchmarks, measures, significance, reports; knows no model."""

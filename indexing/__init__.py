@@ -1,0 +1,1 @@
+"""Retrieval: encoder, FAISS shards, lexical index, merging; knows no measure and no server."""

@@ -88,8 +88,8 @@ def read_freedict(located: str) -> Reading:
     pairs = found.drop_nulls()
     about = _read_info(info[0] or "") if len(info) else {}
     counts |= {
-        "entries": len(entries),
-        "entries without a translation": len(entries) - len(garbled) - pairs["line"].n_unique(),
+        "dictionary entries": len(entries),
+        "dictionary entries without a translation": len(entries) - len(garbled) - pairs["line"].n_unique(),
         "translations that are alternatives, parts of words or have placeholders": len(found) - len(pairs),
     }
     return Reading(pairs, pl.concat([malformed, garbled]).sort("line"), counts, about.pop("licence", None), about)

@@ -98,6 +98,24 @@ def count_ones(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
+@intrinsic
+def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of element `index` of an array (flat, C order), which is read soon."""
+
+    def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        element = context.get_value_type(signature.args[0].dtype)
+        address = builder.gep(data, [arguments[1]], source_etype=element)
+        bytes_pointer = builder.bitcast(address, ir.IntType(8).as_pointer())
+        word = ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [bytes_pointer.type, word, word, word])
+        function = builder.module.declare_intrinsic("llvm.prefetch", [bytes_pointer.type], kind)
+        builder.call(function, [bytes_pointer, word(0), word(3), word(1)])
+        return context.get_dummy_value()
+
+    return types.void(array, types.int64), codegen
+
+
 @njit(inline="always")
 def mix(word: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every bit depends on every bit.

@@ -272,24 +272,22 @@ def _match(text: _Text, i: int, word: int) -> int:
 
 
 @_compiled
-def _split_word(text: _Text, flags: _Text, start: int, middle: int, word: int, classes: _Classes) -> None:
-    r"""`(?i)\b(...)(...)\b` at start, the second group at middle."""
+def _split_word(text: _Text, flags: _Text, start: int, middle: int, word: int, classes: _Classes) -> int:
+    r"""`(?i)\b(...)(...)\b` at start, the second group at middle; returns where it ends if it matches, else -1."""
     end = _match(text, start, word)
     if end < 0 or not _boundary_before(text, flags, start, classes) or not _boundary_after(text, flags, end, classes):
-        return
+        return -1
     if word == _WANNA and end < len(text) and not flags[end] & (_CUT | _SPACE):  # (?=\s)
-        return
+        return -1
     flags[start] |= _CUT
     flags[middle] |= _CUT
     flags[end] |= _CUT
+    return end
 
 
 @_compiled
 def _split_contractions(text: _Text, flags: _Text, marks: _Marks, classes: _Classes) -> None:
-    r"""`(?i)\b(can)(not)\b` and so on; `(?i)\b(wan)(na)(?=\s)`; `(?i) ('t)(is)\b`, `(?i) ('t)(was)\b`.
-
-    One pass for all: no two overlap, and of those that touch (gonna'tis) the left one makes a space for the right one.
-    """
+    r"""`(?i)\b(can)(not)\b` and so on, `(?i)\b(wan)(na)(?=\s)`; one pass for all, as no two can touch."""
     for p in marks:
         if _KINDS[text[p]] == _LETTER:
             start = _start_before(text, p - 1) - 1  # the middle one of three letters may be one of two bytes
@@ -299,9 +297,17 @@ def _split_contractions(text: _Text, flags: _Text, marks: _Marks, classes: _Clas
         elif text[p] == _SINGLE:
             _split_word(text, flags, p - 1, p, _D_YE, classes)
             _split_word(text, flags, p - 4, p, _MORE_N, classes)
-            if flags[p] & _CUT or _byte(text, p - 1) == _BLANK:
-                _split_word(text, flags, p, p + 2, _TIS, classes)
-                _split_word(text, flags, p, p + 2, _TWAS, classes)
+
+
+@_compiled
+def _split_apostrophe_t(text: _Text, flags: _Text, marks: _Marks, word: int, classes: _Classes) -> None:
+    r"""`(?i) ('t)(is)\b`, `(?i) ('t)(was)\b`"""
+    done = -1
+    for p in marks:
+        if text[p] != _SINGLE or p == done:  # at p == done, the space is this rule's own
+            continue
+        if flags[p] & _CUT or _byte(text, p - 1) == _BLANK:
+            done = _split_word(text, flags, p, p + 2, word, classes)
 
 
 # --- a text, and many --------------------------------------------------------------------------------------------
@@ -343,6 +349,9 @@ def _cut_endings(text: _Text, flags: _Text, marks: _Marks, classes: _Classes, se
         _split_long_clitics(text, flags, marks)
     if seen & (_APOSTROPHE | _LETTER):
         _split_contractions(text, flags, marks, classes)
+    if seen & _APOSTROPHE:
+        _split_apostrophe_t(text, flags, marks, _TIS, classes)
+        _split_apostrophe_t(text, flags, marks, _TWAS, classes)
 
 
 @_compiled

@@ -1,0 +1,274 @@
+"""The compiled lexicon: a hash table of words and phrases that the kernel reads in place, memory-mapped.
+
+One table holds one source language and all its target languages. It is a folder of .npy files, so that every process
+of a machine shares one copy; it knows nothing of where the entries came from.
+"""
+
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from numba import njit
+from numpy.typing import NDArray
+
+from csgen.characters import fold
+from csgen.errors import InputError
+from csgen.files import exists, is_local, join, open_input, replace_file
+from csgen.switching.kernel import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, _hash_bytes
+from csgen.switching.primitives import GOLDEN, SLACK, mix
+
+_ARRAYS = ("slots", "child_keys", "child_values", "ranges", "targets", "cumulative", "pool")
+_ONE = 1 << 32
+
+
+@dataclass(frozen=True)
+class Table:
+    """A compiled lexicon of one source language; `languages` are the targets in the order of the arrays."""
+
+    source_language: str
+    languages: tuple[str, ...]
+    arrays: TableArrays
+
+    def language_index(self, language: str) -> int:
+        """The index of a target language; an InputError if the lexicon lacks it."""
+        if language not in self.languages:
+            raise InputError(
+                f"the lexicon has no translations from {self.source_language} into {language}; "
+                f"it has {', '.join(self.languages)}"
+            )
+        return self.languages.index(language)
+
+
+def compile_tables(entries: pl.DataFrame, folder: str) -> list[str]:
+    """Compile a table for each source language of `entries` into `folder`; returns the names of the files written."""
+    names = []
+    for (language,), part in sorted(entries.group_by("source_language")):
+        table = compile_table(part, str(language))
+        names += write_table(table, folder)
+    return names
+
+
+def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
+    """Compile entries of one source language: columns source, target, target_language, weight and rank.
+
+    Equal translations of different origins are merged and their weights added; within a word and language the heavier
+    translation comes first, then the earlier listed one.
+    """
+    keys, ranked = _rank(entries)
+    words, nodes = _build_nodes(keys)
+    languages = tuple(sorted(entries["target_language"].unique()))
+    if len(languages) > 127:
+        raise InputError(f"a lexicon can have 127 target languages, got {len(languages)}")
+    ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
+    pool = _Pool()
+    ranges = _ranges(ranked, nodes.height, languages)
+    targets = _write_targets(ranked["target"], pool)
+    child_keys, child_values, child_shift = _hash_children(nodes)
+    has_children = np.zeros(nodes.height, bool)
+    has_children[nodes["parent"].drop_nulls().to_numpy()] = True
+    slots, shift, longest = _hash_words(words, has_children, pool)
+    arrays = TableArrays(
+        slots=slots, slot_shift=shift, child_keys=child_keys, child_values=child_values, child_shift=child_shift,
+        ranges=ranges, targets=targets, cumulative=_cumulative(ranked), pool=pool.array(), max_key_bytes=longest,
+    )  # fmt: skip
+    return Table(source_language, languages, _frozen(arrays))
+
+
+def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
+    """The distinct look-up keys, sorted, and the merged translations with their order within key and language."""
+    sources = entries["source"].unique()
+    folded = pl.DataFrame({"source": sources, "key": [" ".join(fold(s).split()) for s in sources]})
+    merged = (
+        entries.join(folded, on="source")
+        .group_by("key", "target_language", "target")
+        .agg(pl.col("weight").sort().sum(), pl.col("rank").min())
+        .sort("key", "target_language", pl.col("weight") * -1.0, "rank", "target")
+        .with_columns(order=pl.int_range(pl.len()).over("key", "target_language"))
+    )
+    return merged["key"].unique().sort(), merged
+
+
+def _build_nodes(keys: pl.Series) -> tuple[list[str], pl.DataFrame]:
+    """Number words, then phrases and their beginnings; columns key, node, parent and word (null for single words).
+
+    Node n < number of words is the n-th word; a phrase's parent is the phrase without its last word.
+    """
+    split = keys.str.split(" ")
+    words = split.explode().unique().sort()
+    levels = [pl.DataFrame({"key": words}).with_columns(parent_key=pl.lit(None, pl.String), last=pl.col("key"))]
+    for length in range(2, int(split.list.len().max() or 1) + 1):
+        longer = split.filter(split.list.len() >= length)
+        level = pl.DataFrame(
+            {
+                "key": longer.list.head(length).list.join(" "),
+                "parent_key": longer.list.head(length - 1).list.join(" "),
+                "last": longer.list.get(length - 1),
+            }
+        )
+        levels.append(level.unique("key").sort("key"))
+    nodes = pl.concat(levels).with_columns(node=pl.int_range(pl.len(), dtype=pl.Int64))
+    number = nodes.select("key", "node")
+    nodes = nodes.join(
+        number.rename({"key": "parent_key", "node": "parent"}), on="parent_key", how="left", maintain_order="left"
+    )
+    nodes = nodes.join(number.rename({"key": "last", "node": "word"}), on="last", how="left", maintain_order="left")
+    return words.to_list(), nodes.select("key", "node", "parent", "word")
+
+
+def _ranges(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) -> NDArray[np.uint32]:
+    """(num_nodes, num_languages + 1): where each node's translations into each language begin."""
+    index = ranked["target_language"].replace_strict(list(languages), range(len(languages)), return_dtype=pl.Int64)
+    cell = ranked["node"].to_numpy() * len(languages) + index.to_numpy()
+    ends = np.cumsum(np.bincount(cell, minlength=num_nodes * len(languages)))
+    ranges = np.zeros((num_nodes, len(languages) + 1), np.uint32)
+    ranges[:, 1:] = ends.reshape(num_nodes, len(languages))
+    ranges[1:, 0] = ranges[:-1, -1]
+    return ranges
+
+
+def _cumulative(ranked: pl.DataFrame) -> NDArray[np.uint32]:
+    """Upper bounds of the draw among a word's translations into one language, by weight, out of 2**32."""
+    groups = ["node", "target_language"]
+    sums = pl.col("weight").cum_sum()
+    share = ranked.select((sums / sums.last()).over(groups)).to_series()
+    return np.minimum(np.rint(share.to_numpy() * _ONE), _ONE - 1).astype(np.uint32)
+
+
+class _Pool:
+    """Strings one behind the other in one array; equal ones are stored once."""
+
+    def __init__(self) -> None:
+        self._places: dict[str, tuple[int, int]] = {}
+        self._bytes = bytearray()
+
+    def place(self, text: str) -> tuple[int, int]:
+        """Offset and length of the text's UTF-8."""
+        if text not in self._places:
+            encoded = text.encode()
+            self._places[text] = (len(self._bytes), len(encoded))
+            self._bytes += encoded
+        return self._places[text]
+
+    def array(self) -> NDArray[np.uint8]:
+        return np.frombuffer(bytes(self._bytes) + bytes(SLACK), np.uint8)
+
+
+def _write_targets(targets: pl.Series, pool: _Pool) -> NDArray[np.uint32]:
+    """(num_targets, 8): offsets, then lengths, of the four writings as listed, Title, UPPER and lower."""
+    rows: dict[str, list[int]] = {}
+    for text in targets.unique(maintain_order=True):
+        places = [pool.place(t) for t in (text, text[0].title() + text[1:], text.upper(), text.lower())]
+        rows[text] = [offset for offset, _ in places] + [length for _, length in places]
+    return np.array([rows[text] for text in targets], np.uint32).reshape(-1, 8)
+
+
+def _capacity_bits(count: int) -> int:
+    """log2 of a hash table's size that leaves at least half of it free."""
+    return max(int(np.ceil(np.log2(max(count, 1) * 2))), 3)
+
+
+def _hash_children(nodes: pl.DataFrame) -> tuple[NDArray[np.uint64], NDArray[np.uint32], int]:
+    phrases = nodes.filter(pl.col("parent").is_not_null())
+    keys = (phrases["parent"].to_numpy().astype(np.uint64) << np.uint64(32)) | phrases["word"].to_numpy().astype(
+        np.uint64
+    )
+    inner = np.isin(phrases["node"].to_numpy(), phrases["parent"].to_numpy())
+    values = (phrases["node"].to_numpy().astype(np.uint32) << np.uint32(1)) | inner.astype(np.uint32)
+    bits = _capacity_bits(len(keys))
+    child_keys, child_values = np.full(1 << bits, EMPTY), np.zeros(1 << bits, np.uint32)
+    _insert_children(keys, values, child_keys, child_values, 64 - bits)
+    return child_keys, child_values, 64 - bits
+
+
+@njit(cache=True)
+def _insert_children(keys, values, child_keys, child_values, shift):  # type: ignore[no-untyped-def]
+    for k in range(len(keys)):
+        at = np.int64(mix(keys[k]) >> np.uint64(shift))
+        while child_keys[at] != EMPTY:
+            at = (at + 1) & (len(child_keys) - 1)
+        child_keys[at], child_values[at] = keys[k], values[k]
+
+
+def _hash_words(words: list[str], has_children: NDArray[np.bool_], pool: _Pool) -> tuple[NDArray[np.uint64], int, int]:
+    encoded = [word.encode() for word in words]
+    lengths = np.array([len(e) for e in encoded], np.int64)
+    places = np.array(
+        [pool.place(w)[0] if n > INLINE_KEY_BYTES else 0 for w, n in zip(words, lengths, strict=True)], np.int64
+    )
+    ends = np.cumsum(lengths)
+    data = np.frombuffer(b"".join(encoded) + bytes(SLACK), np.uint8)
+    bits = _capacity_bits(len(words))
+    slots = np.zeros((1 << bits, 4), np.uint64)
+    slots[:, 2] = EMPTY
+    digits = np.array([any(c.isdecimal() for c in w) for w in words], bool)
+    flags = np.where(has_children[: len(words)], HAS_CHILDREN, 0) | np.where(digits, HAS_DIGIT, 0)
+    _insert_words(data, ends - lengths, lengths, places, flags.astype(np.uint64), slots, 64 - bits)
+    return slots, 64 - bits, int(lengths.max(initial=0))
+
+
+@njit(cache=True)
+def _insert_words(data, starts, lengths, places, flags, slots, shift):  # type: ignore[no-untyped-def]
+    for k in range(len(starts)):
+        length = lengths[k]
+        first, second = np.uint64(0), np.uint64(0)
+        if length > INLINE_KEY_BYTES:
+            first = _hash_bytes(data, starts[k], length, np.uint64(0))
+        else:
+            for j in range(length):
+                byte = np.uint64(data[starts[k] + j]) << np.uint64(8 * (j & 7))
+                if j < 8:
+                    first |= byte
+                else:
+                    second |= byte
+        at = np.int64(mix(first + second * GOLDEN + np.uint64(length)) >> np.uint64(shift))
+        while slots[at, 2] != EMPTY:
+            at = (at + 1) & (len(slots) - 1)
+        slots[at, 0] = first
+        slots[at, 1] = np.uint64(places[k]) if length > INLINE_KEY_BYTES else second
+        slots[at, 2] = (np.uint64(length) << np.uint64(32)) | np.uint64(k)
+        slots[at, 3] = flags[k]
+
+
+def _frozen(arrays: TableArrays) -> TableArrays:
+    """The same arrays, read-only and plain: Numba then compiles one kernel for built, mapped and shared ones."""
+    plain = {name: np.asarray(getattr(arrays, name)).view(np.ndarray) for name in _ARRAYS}
+    for array in plain.values():
+        array.flags.writeable = False
+    return arrays._replace(**plain)
+
+
+def write_table(table: Table, folder: str) -> list[str]:
+    """Write a table's arrays and its description; returns the names of the files, relative to `folder`."""
+    names = []
+    stem = f"table-{table.source_language}"
+    for name in _ARRAYS:
+        with replace_file(join(folder, stem, f"{name}.npy")) as stream:
+            np.save(stream, getattr(table.arrays, name))
+        names.append(f"{stem}/{name}.npy")
+    numbers = {n: int(getattr(table.arrays, n)) for n in ("slot_shift", "child_shift", "max_key_bytes")}
+    with replace_file(join(folder, stem, "table.json")) as stream:
+        stream.write(json.dumps({"languages": table.languages} | numbers).encode())
+    return [*names, f"{stem}/table.json"]
+
+
+def read_table(folder: str, source_language: str) -> Table:
+    """Open a lexicon's compiled table; memory-mapped where the folder is local."""
+    stem = join(folder, f"table-{source_language}")
+    if not exists(join(stem, "table.json")):
+        raise InputError(
+            f"{folder}: no lexicon of source language {source_language} there; build one with csgen lexicon build"
+        )
+    with open_input(join(stem, "table.json")) as stream:
+        description = json.load(stream)
+    loaded = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
+    numbers = {n: description[n] for n in ("slot_shift", "child_shift", "max_key_bytes")}
+    return Table(source_language, tuple(description["languages"]), _frozen(TableArrays(**loaded, **numbers)))
+
+
+def _read_array(path: str) -> NDArray[np.generic]:
+    if is_local(path):
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    with open_input(path) as stream:
+        return np.load(io.BytesIO(stream.read()), allow_pickle=False)  # type: ignore[no-any-return]

@@ -309,10 +309,17 @@ def test_placeholders_around_a_phrase_are_taken_off(tmp_path):
     assert read_body(tmp_path, body) == [("promote", "fördern"), ("promote", "helfen")]
 
 
-def test_alternatives_and_parts_of_words_are_left_out_and_counted(tmp_path):
-    reading = read_freedict(write_dictd(tmp_path, {"in": "in\n-ssa, in/auf, drinnen, …weise\n"}))
+def test_question_and_exclamation_marks_around_a_phrase_are_taken_off(tmp_path):
+    assert read_body(tmp_path, "how are you?\n¿cómo está?, etc.!\n") == [
+        ("how are you", "cómo está"),
+        ("how are you", "etc."),
+    ]
+
+
+def test_alternatives_gaps_and_parts_of_words_are_left_out_and_counted(tmp_path):
+    reading = read_freedict(write_dictd(tmp_path, {"in": "in\n-ssa, in/auf, drinnen, …weise, von ... bis\n"}))
     assert rows(reading) == [("in", "drinnen")]
-    assert reading.counts["translations that are alternatives, parts of words or have placeholders"] == 3
+    assert reading.counts["translations with alternatives, gaps, parts of words or placeholders"] == 4
 
 
 def test_number_with_a_comma_is_one_translation(tmp_path):

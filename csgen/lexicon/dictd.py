@@ -33,6 +33,8 @@ _SEPARATOR = r",\s|[;،؛、，；]"  # a comma without a space belongs to a num
 # The object's place in "take sth." and "etw. nehmen": never a word of a text. Also several: "sb./sth.", "jdm./etw.".
 _PLACEHOLDER = r"(?:sb|sth|etw|jd[mns]?)\.(?:'s)?"
 _OUTER_PLACEHOLDERS = rf"^(?:{_PLACEHOLDER}[/\s]*)+(?:\s|$)|\s(?:{_PLACEHOLDER}[/\s]*)+$"
+_OUTER_MARKS = " \t\u00a0?!¿¡？！؟"  # "why?"; a full stop may belong to an abbreviation
+_UNFIT = rf"\b{_PLACEHOLDER}|/|…|\.\.\.|^-|-$|^$"
 
 _LICENCES = {
     "AGPL-3.0": r"Affero",
@@ -90,7 +92,7 @@ def read_freedict(located: str) -> Reading:
     counts |= {
         "dictionary entries": len(entries),
         "dictionary entries without a translation": len(entries) - len(garbled) - pairs["line"].n_unique(),
-        "translations that are alternatives, parts of words or have placeholders": len(found) - len(pairs),
+        "translations with alternatives, gaps, parts of words or placeholders": len(found) - len(pairs),
     }
     return Reading(pairs, pl.concat([malformed, garbled]).sort("line"), counts, about.pop("licence", None), about)
 
@@ -195,10 +197,10 @@ def _read_translations(bodies: pl.DataFrame) -> pl.DataFrame:
 
 
 def _fitting(name: str) -> pl.Expr:
-    """Outer placeholders taken off; null where one is inside, for alternatives ("in/into"), for parts of words."""
-    phrase = pl.col(name).str.replace_all("\u2010", "-", literal=True).str.strip_chars()
-    phrase = phrase.str.replace_all(_OUTER_PLACEHOLDERS, "").str.strip_chars()
-    return pl.when(~phrase.str.contains(rf"\b{_PLACEHOLDER}|/|^[-…]|[-…]$|^$")).then(phrase).alias(name)
+    """Outer placeholders and marks taken off; null for alternatives ("in/into"), gaps, parts of words, placeholders."""
+    phrase = pl.col(name).str.replace_all("\u2010", "-", literal=True).str.strip_chars(_OUTER_MARKS)
+    phrase = phrase.str.replace_all(_OUTER_PLACEHOLDERS, "").str.strip_chars(_OUTER_MARKS)
+    return pl.when(~phrase.str.contains(_UNFIT)).then(phrase).alias(name)
 
 
 def _read_info(text: str) -> dict[str, str]:

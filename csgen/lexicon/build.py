@@ -24,6 +24,7 @@ from csgen.lexicon.entries import (
     write_entries,
 )
 from csgen.lexicon.readers import Reading, read_muse, read_tsv
+from csgen.lexicon.table import compile_tables
 from csgen.manifest import Manifest, describe_files
 
 SAMPLE_FOLDER = Path(__file__).parents[1] / "sample" / "lexicon"
@@ -138,7 +139,7 @@ def build_lexicon(config: LexiconBuildConfig) -> dict[str, Any]:
     counts = {"entries": len(entries), "languages": _count_languages(entries), "origins": origins}
     entries = sort_entries(entries)
     write_entries(entries, config.output)
-    names = [ENTRIES_NAME]
+    names = [ENTRIES_NAME, *compile_tables(entries, config.output)]
     options = config.model_dump(exclude={"output", "sources"}) | {"sources": sorted(inputs)}
     files = describe_files(config.output, names)
     Manifest(stage=STAGE, config=options, inputs=inputs, counts=counts, files=files).write(config.output)

@@ -14,9 +14,11 @@ from itertools import islice
 from lzma import LZMAError
 from typing import Any, Protocol
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
+from numpy.typing import NDArray
 
 from csgen.errors import InputError
 from csgen.files import open_input
@@ -71,7 +73,7 @@ def read_blocks(path: str, block_bytes: int, first_line: int = 1) -> Generator[t
             block, drop, line = block[block.index(b"\n") + 1 :], drop - 1, line + 1
         if block:
             yield line, block
-            line += block.count(b"\n")
+            line += len(_line_breaks(block))
     rest = b"".join(held)
     if rest and not drop:
         yield line, rest
@@ -96,6 +98,18 @@ def _read_chunks(path: str, chunk_bytes: int) -> Iterator[bytes]:
                 yield chunk
     except (EOFError, zlib.error, LZMAError, OSError) as error:
         raise InputError.at(path, None, f"cannot be read, damaged or cut short: {error}") from error
+
+
+def _line_breaks(text: bytes) -> NDArray[np.intp]:
+    """Where the line feeds stand; several times as fast as bytes.count on long texts."""
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+
+
+def _between_objects(lines: bytes, breaks: NDArray[np.intp]) -> bool:
+    """Whether a } stands before each line break and a { after it; a break may be CR LF."""
+    text = np.frombuffer(lines, np.uint8)
+    before = breaks - 1 - (text[breaks - 1] == ord("\r"))
+    return bool((text[before] == ord("}")).all() and (text[breaks + 1] == ord("{")).all())
 
 
 def _parse_whole(block: bytes, form: LineFormat) -> pa.RecordBatch | None:
@@ -138,16 +152,15 @@ class JsonLines:
     def parse_block(self, lines: bytes) -> pa.RecordBatch:
         # Arrow takes several objects on one line and one object over several lines. Where every line begins with { and
         # ends with }, and there are as many objects as lines, neither is possible: it refuses line feeds in strings.
-        num_breaks = lines.count(b"\n")
-        num_good = lines.count(b"}\n{") + lines.count(b"}\r\n{")
-        if num_good != num_breaks or not (lines.startswith(b"{") and lines.endswith(b"}")):
+        breaks = _line_breaks(lines)
+        if not (lines.startswith(b"{") and lines.endswith(b"}") and _between_objects(lines, breaks)):
             raise pa.ArrowInvalid("lines that are not one object each")
         table = pa.json.read_json(
             pa.BufferReader(lines),
             read_options=pa.json.ReadOptions(use_threads=False, block_size=len(lines) + 1),
             parse_options=pa.json.ParseOptions(explicit_schema=self.types, unexpected_field_behavior="ignore"),
         )
-        if table.num_rows != num_breaks + 1:
+        if table.num_rows != len(breaks) + 1:
             raise pa.ArrowInvalid("lines that are not one object each")
         return table.combine_chunks().to_batches()[0]
 
@@ -211,7 +224,7 @@ class Tsv:
     kinds: Kinds
 
     def parse_block(self, lines: bytes) -> pa.RecordBatch:
-        if lines.count(b"\r") != lines.count(b"\r\n"):
+        if b"\r" in lines and lines.count(b"\r") != lines.count(b"\r\n"):
             raise pa.ArrowInvalid("a carriage return within a line, which Arrow takes for a line break")
         table = pa.csv.read_csv(
             pa.BufferReader(lines),

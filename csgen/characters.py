@@ -24,7 +24,16 @@ PAGE_BITS = 7
 TABLE_FILE = Path(__file__).with_suffix(".npz")
 
 _GLUE = "'\u2019\u200c\u200d\u00ad\u00b7"
-_UNSPACED_NAMES = ("CJK UNIFIED", "CJK COMPATIBILITY IDEOGRAPH", "HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR")
+_UNSPACED_NAMES = (
+    "CJK UNIFIED",
+    "CJK COMPATIBILITY IDEOGRAPH",
+    "HIRAGANA",
+    "KATAKANA",
+    "THAI",
+    "LAO",
+    "KHMER",
+    "MYANMAR",
+)
 
 
 def fold(text: str) -> str:

@@ -46,6 +46,11 @@ def exists(path: str) -> bool:
     return bool(fs.exists(inner))
 
 
+def find_file(path: str) -> str | None:
+    """`path`, or the same file compressed (.gz, .zst, .xz), whichever there is."""
+    return next((path + ending for ending in ("", *COMPRESSIONS) if exists(path + ending)), None)
+
+
 def is_folder(path: str) -> bool:
     fs, inner = filesystem(path)
     return bool(fs.isdir(inner))
@@ -117,4 +122,6 @@ def hash_file(path: str) -> str:
 def refuse_finished(folder: str) -> None:
     """A finished output is never overwritten: refuse a folder that has a manifest."""
     if exists(join(folder, "manifest.json")):
-        raise InputError(f"{folder}: holds a finished output; remove it first (rm -r {folder}) or give another --output")
+        raise InputError(
+            f"{folder}: holds a finished output; remove it first (rm -r {folder}) or give another --output"
+        )

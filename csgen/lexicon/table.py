@@ -6,7 +6,8 @@ of a machine shares one copy; it knows nothing of where the entries came from.
 
 import io
 import json
-from dataclasses import dataclass
+import unicodedata
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from csgen.characters import fold
 from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
-from csgen.switching.kernel import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, _hash_bytes
+from csgen.switching.kernel import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, find_node, hash_bytes
 from csgen.switching.primitives import GOLDEN, SLACK, mix
 
 _ARRAYS = ("slots", "child_keys", "child_values", "ranges", "targets", "cumulative", "pool")
@@ -39,6 +40,26 @@ class Table:
                 f"it has {', '.join(self.languages)}"
             )
         return self.languages.index(language)
+
+    def without(self, sources: list[str]) -> "Table":
+        """The same table with these words and phrases taken out, whatever their case; unknown ones are ignored."""
+        if not sources:
+            return self
+        ranges = self.arrays.ranges.copy()
+        for node in map(self._node_of, sources):
+            if node is not None:
+                ranges[node, :] = ranges[node, 0]
+        return replace(self, arrays=_frozen(self.arrays._replace(ranges=ranges)))
+
+    def _node_of(self, source: str) -> int | None:
+        node: int | None = None
+        for word in fold(unicodedata.normalize("NFC", source)).split():
+            key = np.frombuffer(word.encode() + bytes(SLACK), np.uint8)
+            step = find_node(self.arrays, key, len(word.encode()), -1 if node is None else node)
+            if step < 0:
+                return None
+            node = int(step)
+        return node
 
 
 def compile_tables(entries: pl.DataFrame, folder: str) -> list[str]:
@@ -214,7 +235,7 @@ def _insert_words(data, starts, lengths, places, flags, slots, shift):  # type: 
         length = lengths[k]
         first, second = np.uint64(0), np.uint64(0)
         if length > INLINE_KEY_BYTES:
-            first = _hash_bytes(data, starts[k], length, np.uint64(0))
+            first = hash_bytes(data, starts[k], length, np.uint64(0))
         else:
             for j in range(length):
                 byte = np.uint64(data[starts[k] + j]) << np.uint64(8 * (j & 7))

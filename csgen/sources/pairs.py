@@ -4,19 +4,22 @@ A shard is the unit of restart: the same files and the same `rows_per_shard` alw
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
 from csgen.errors import InputError
 from csgen.files import COMPRESSIONS, exists, is_folder, list_files
 from csgen.schema import PAIR_COLUMNS, REQUIRED_COLUMNS, pair_schema
+from csgen.sources.joins import find_joined, join_pairs
 from csgen.sources.parquet import open_parquet, read_rows
 from csgen.sources.rows import PAIR_KINDS, Kinds, OnBadRow, accepts
-from csgen.sources.text import LineFormat, Tsv, json_head, json_lines, read_lines, tsv_header
+from csgen.sources.text import Tsv, json_head, json_lines, read_lines, tsv_header
+from csgen.sources.triples import PREFIX, find_triples, read_text_triples
 
 FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".json": "jsonl", ".ndjson": "jsonl", ".tsv": "tsv"}
 NOT_PAIRS = {"manifest.json", "collection.json", "rejects.jsonl"}  # what csgen itself lays beside pairs
+LANGUAGE_COLUMNS = ("query_language", "passage_language")
 NO_END = -1
 MAX_ROWS = 1 << 62
 
@@ -50,28 +53,38 @@ class PairsInput:
     files: tuple[str, ...]
     formats: tuple[str, ...]
     columns: tuple[str, ...]
-    ignored_columns: tuple[str, ...]
-    ignored_files: tuple[str, ...]
+    ignored_columns: tuple[str, ...] = ()
+    ignored_files: tuple[str, ...] = ()
 
 
-def describe_input(path: str) -> PairsInput:
+def describe_input(path: str, split: str = "train", language: str = "en") -> PairsInput:
     """What stands at `path` (a file, a folder or a URI), from metadata and the first lines alone.
 
     A missing column, a column of a wrong type and files that disagree on their columns are refused. The columns of JSON
-    lines are those of the first 100 rows.
+    lines are those of the first 100 rows. `split` and `language` choose among a BEIR folder's or a collection's texts.
     """
-    files, ignored_files = find_files(path)
-    columns = {file: read_columns(file) for file in files}
-    first = columns[files[0]]
-    for file, found in columns.items():
-        if found.present != first.present:
-            differing = ", ".join(sorted(set(found.present) ^ set(first.present)))
-            raise InputError(
-                f"{file}: files of one input must have the same columns, but {files[0]} differs: {differing}"
-            )
-    ignored = tuple(sorted({name for found in columns.values() for name in found.ignored}))
-    formats = tuple(sorted({format_of(file) for file in files}))
-    return PairsInput(tuple(files), formats, first.present, ignored, tuple(ignored_files))
+    if joined := find_joined(path, split, language):
+        columns = LANGUAGE_COLUMNS if joined.form == "collection" else ()
+        return PairsInput(joined.files, (joined.form,), (*REQUIRED_COLUMNS, *columns))
+    whole, ignored_files = find_files(path)
+    found = {shard.path: read_columns(shard) for shard in whole}
+    first = found[whole[0].path]
+    for file, columns_found in found.items():
+        if differing := sorted(set(columns_found.present) ^ set(first.present)):
+            message = f"files of one input must have the same columns, but {whole[0].path} differs: "
+            raise InputError.at(file, None, message + ", ".join(differing))
+    ignored = sorted({name for columns_found in found.values() for name in columns_found.ignored})
+    formats = tuple(sorted({shard.format for shard in whole}))
+    return PairsInput(tuple(found), formats, first.present, tuple(ignored), tuple(ignored_files))
+
+
+def normalise(path: str, output_folder: str, on_bad_row: OnBadRow, split: str = "train", language: str = "en") -> str:
+    """A path that `list_shards` takes: `path` itself, or where its pairs stand in several files, those joined.
+
+    Id triples, BEIR folders and parallel collections become `output_folder`/pairs.parquet.
+    """
+    joined = find_joined(path, split, language)
+    return join_pairs(joined, output_folder, language, on_bad_row) if joined else path
 
 
 def list_shards(path: str, rows_per_shard: int) -> list[Shard]:
@@ -80,14 +93,14 @@ def list_shards(path: str, rows_per_shard: int) -> list[Shard]:
     Parquet is cut by row numbers, from metadata alone; a text file is one shard. An input without rows is refused.
     """
     shards: list[Shard] = []
-    for file in find_files(path)[0]:
-        if format_of(file) == "parquet":
-            with open_parquet(file) as opened:
-                num_rows = opened.metadata.num_rows
-            starts = range(0, num_rows, rows_per_shard)
-            shards += [Shard(file, "parquet", s, min(rows_per_shard, num_rows - s)) for s in starts]
-        else:
-            shards.append(Shard(file, format_of(file)))
+    for whole in find_files(path)[0]:
+        if whole.format != "parquet":
+            shards.append(whole)
+            continue
+        with open_parquet(whole.path) as file:
+            num_rows = file.metadata.num_rows
+        starts = range(0, num_rows, rows_per_shard)
+        shards += [replace(whole, first_row=s, num_rows=min(rows_per_shard, num_rows - s)) for s in starts]
     if not shards:
         raise InputError.at(path, None, "holds no rows")
     return shards
@@ -97,34 +110,30 @@ def read_shard(shard: Shard, batch_rows: int, on_bad_row: OnBadRow) -> Iterator[
     """The shard's pairs in order, in batches of 1 to `batch_rows` rows with the columns of `csgen.schema` alone.
 
     Each bad row is given to `on_bad_row` (`rows.refuse` stops at the first) and left out. Memory is bounded by a few
-    batches of some MiB, except that a row must fit as a whole.
+    batches of some MiB, except that a row must fit as a whole. A line of triples gives two pairs, in one batch.
     """
-    kinds = read_columns(shard.path).kinds
-    if shard.format == "parquet":
-        stop = MAX_ROWS if shard.num_rows == NO_END else shard.first_row + shard.num_rows
-        batches = read_rows(shard.path, range(shard.first_row, stop), kinds, batch_rows, on_bad_row)
-    else:
-        form, first_line = _line_format(shard, kinds)
-        batches = read_lines(shard.path, form, first_line, batch_rows, on_bad_row)
+    kinds = read_columns(shard).kinds
     schema = pair_schema(list(kinds))
-    for batch in batches:
+    for batch in _read_batches(shard, kinds, batch_rows, on_bad_row):
         if batch.num_rows:
             yield batch.cast(schema) if batch.schema != schema else batch
 
 
-def find_files(path: str) -> tuple[list[str], list[str]]:
-    """The files of pairs at `path`, and those in the folder that are none, each sorted by name."""
+def find_files(path: str) -> tuple[list[Shard], list[str]]:
+    """The files of pairs at `path`, each as one shard, and the folder's other files, both sorted by name."""
+    if path.startswith(PREFIX):
+        return [Shard(find_triples(path), "triples")], []
     if not is_folder(path):
         if not exists(path):
             raise InputError.at(path, None, "no such file or folder")
         if format_of(path) == "":
             raise InputError.at(path, None, f"unknown kind of file; known are {known_endings()}")
-        return [path], []
+        return [Shard(path, format_of(path))], []
     found = list_files(path)
-    pairs = [f for f in found if format_of(f) and f.rsplit("/", 1)[-1] not in NOT_PAIRS]
+    pairs = [f for f in found if format_of(f) and f.rpartition("/")[2] not in NOT_PAIRS]
     if not pairs:
         raise InputError.at(path, None, f"the folder holds no file of pairs; known are {known_endings()}")
-    return pairs, [f for f in found if f not in pairs]
+    return [Shard(f, format_of(f)) for f in pairs], [f for f in found if f not in pairs]
 
 
 def format_of(path: str) -> str:
@@ -139,17 +148,17 @@ def known_endings() -> str:
     return f"{', '.join(FORMATS)}, the text formats also with {', '.join(COMPRESSIONS)}"
 
 
-def read_columns(path: str) -> Columns:
-    """The columns of one file; one that misses a column of pairs or holds it in a wrong type is refused."""
-    form = format_of(path)
-    if form == "parquet":
-        found = _parquet_columns(path)
+def read_columns(shard: Shard) -> Columns:
+    """The columns of a shard's file; one that misses a column of pairs or holds it in a wrong type is refused."""
+    if shard.format == "triples":
+        return Columns(tuple(REQUIRED_COLUMNS), ())
+    if shard.format == "parquet":
+        found = _parquet_columns(shard.path)
     else:
-        found = list(json_head(path)) if form == "jsonl" else list(tsv_header(path)[1])
-    missing = [name for name in REQUIRED_COLUMNS if name not in found]
-    if missing:
+        found = list(json_head(shard.path)) if shard.format == "jsonl" else list(tsv_header(shard.path)[1])
+    if missing := [name for name in REQUIRED_COLUMNS if name not in found]:
         raise InputError.at(
-            path,
+            shard.path,
             None,
             f"missing column{'s' * (len(missing) > 1)} {', '.join(missing)}; found {', '.join(found)}; "
             f"pairs need {', '.join(REQUIRED_COLUMNS)}",
@@ -173,9 +182,13 @@ def _parquet_columns(path: str) -> list[str]:
     return list(schema.names)
 
 
-def _line_format(shard: Shard, kinds: Kinds) -> tuple[LineFormat, int]:
-    """How to read the shard's lines, and the number of the first line that holds a row."""
+def _read_batches(shard: Shard, kinds: Kinds, batch_rows: int, on_bad_row: OnBadRow) -> Iterator[pa.RecordBatch]:
+    if shard.format == "parquet":
+        stop = MAX_ROWS if shard.num_rows == NO_END else shard.first_row + shard.num_rows
+        return read_rows(shard.path, range(shard.first_row, stop), kinds, batch_rows, on_bad_row)
+    if shard.format == "triples":
+        return read_text_triples(shard.path, batch_rows, on_bad_row)
     if shard.format == "jsonl":
-        return json_lines(kinds, json_head(shard.path)), 1
+        return read_lines(shard.path, json_lines(kinds, json_head(shard.path)), 1, batch_rows, on_bad_row)
     header_line, fields = tsv_header(shard.path)
-    return Tsv(fields, kinds), header_line + 1
+    return read_lines(shard.path, Tsv(fields, kinds), header_line + 1, batch_rows, on_bad_row)

@@ -130,7 +130,7 @@ class Spans(NamedTuple):
 
 
 @njit(nogil=True, forceinline=True, _nrt=False)
-def _hash_bytes(data: Any, start: int, length: int, seed: np.uint64) -> np.uint64:
+def hash_bytes(data: Any, start: int, length: int, seed: np.uint64) -> np.uint64:
     """A hash of bytes, whatever stands behind them: eight a step, the last ones zero-padded, the length first."""
     state = mix(seed + np.uint64(length))
     done = 0
@@ -152,9 +152,9 @@ def pair_keys(
     """The key of each pair, from which all its draws come: a hash of the seed and both ids."""
     for i in range(len(keys)):
         start = np.int64(query_offsets[i])
-        state = _hash_bytes(query_ids, start, np.int64(query_offsets[i + 1]) - start, seed)
+        state = hash_bytes(query_ids, start, np.int64(query_offsets[i + 1]) - start, seed)
         start = np.int64(passage_offsets[i])
-        keys[i] = _hash_bytes(passage_ids, start, np.int64(passage_offsets[i + 1]) - start, state)
+        keys[i] = hash_bytes(passage_ids, start, np.int64(passage_offsets[i + 1]) - start, state)
 
 
 @njit(inline="always", _nrt=False)
@@ -245,7 +245,7 @@ def _look_up(data: Any, start: int, end: int, table: TableArrays, folding: Foldi
     length = _fold_bytes(data, start, end, folded, folding)
     one, two = load_u64(folded, 0), load_u64(folded, 8)
     if length > INLINE_KEY_BYTES:
-        one, two = _hash_bytes(folded, 0, length, _ZERO), _ZERO
+        one, two = hash_bytes(folded, 0, length, _ZERO), _ZERO
     return _find_slot(table, _home(table, one, two, length), one, two, length, folded, 0)
 
 
@@ -260,6 +260,22 @@ def _child(table: TableArrays, node: int, word: int) -> int:
             return np.int64(table.child_values[at])
         at = (at + 1) & last
     return NO_NODE
+
+
+@njit(cache=True, _nrt=False)
+def find_node(table: TableArrays, word: Any, length: int, parent: int) -> int:
+    """The node of a folded word (word[:length]), or of the phrase `parent` with that word behind it; NO_NODE if none."""
+    one, two = load_u64(word, 0) & _key_mask(min(length, 8)), load_u64(word, 8) & _key_mask(max(min(length, 16) - 8, 0))
+    if length > INLINE_KEY_BYTES:
+        one, two = hash_bytes(word, 0, length, _ZERO), _ZERO
+    slot = _find_slot(table, _home(table, one, two, length), one, two, length, word, 0)
+    if slot == NO_NODE:
+        return NO_NODE
+    node = np.int64(table.slots[slot, 2] & _LOW)
+    if parent == NO_NODE:
+        return node
+    value = _child(table, parent, node)
+    return value >> 1 if value != NO_NODE else NO_NODE
 
 
 @njit(inline="always", _nrt=False)

@@ -19,10 +19,7 @@ from csgen.switching import kernel
 from csgen.switching.policy import SIDES, Policy, Side
 from csgen.switching.primitives import SLACK
 from csgen.switching.tokens import word_bounds
-
-
-def treebank_bounds(*a):
-    raise NotImplementedError
+from csgen.switching.treebank import treebank_bounds
 
 
 _MASK = (1 << 64) - 1
@@ -79,6 +76,15 @@ class Switched:
     switches: dict[Side, pa.Array]
 
 
+def replace_texts(pairs: pa.RecordBatch, switched: Switched) -> pa.RecordBatch:
+    """The batch with its switched texts in place, and with the columns of switches behind if there are any."""
+    for side in SIDES:
+        pairs = pairs.set_column(pairs.schema.get_field_index(side), side, switched.texts[side])
+    for side, switches in switched.switches.items():
+        pairs = pairs.append_column(f"{side}_switches", switches)
+    return pairs
+
+
 def mix(word: int) -> int:
     """SplitMix64's finaliser, as `csgen.switching.primitives.mix`."""
     word = ((word ^ (word >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
@@ -110,6 +116,10 @@ class Switcher:
             if noted is not None:
                 switches[side] = noted
         return Switched(texts, counts, switches)
+
+    def map_batch(self, pairs: pa.RecordBatch, *, epoch: int = 0) -> pa.RecordBatch:
+        """The batch with both texts switched and all other columns as they are: for use inside a training job."""
+        return replace_texts(pairs, self.switch(pairs, epoch=epoch))
 
     def _switch_side(
         self, texts: pa.Array, keys: NDArray[np.uint64], side: Side, spans: bool

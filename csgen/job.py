@@ -1,0 +1,63 @@
+"""Places a stage's shards on Ray Data: one task a shard, over an explicit list. Knows nothing of what a shard does.
+
+Task pools, not actor pools, since an actor for every CPU starves the reader; shards, not Ray Data's own readers and
+writers, since those neither bound the number of blocks nor write files that a retry overwrites with the same bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import cloudpickle
+import ray
+import ray.data
+
+from csgen.errors import CsgenError
+
+Job = TypeVar("Job")
+Result = TypeVar("Result")
+
+
+def map_shards(
+    run_shard: Callable[[Job, int], Result], job: Job, indices: list[int], workers: int | None
+) -> Iterator[Result]:
+    """Run `run_shard(job, index)` for each index on the connected cluster; gives the results as they come.
+
+    The job goes to the object store once, and every machine's workers share its arrays. A worker that dies is replaced
+    and its shard run again. An exception of `run_shard` is raised here as it was there.
+    """
+    if not indices:
+        return
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.execution_options.preserve_order = False
+    reference = ray.put((run_shard, job))  # held until all is done: a lost reference cannot be fetched again
+    shards = ray.data.from_items([{"index": i} for i in indices], override_num_blocks=len(indices))
+    results = shards.map_batches(
+        _run_one,
+        fn_kwargs={"references": [reference]},
+        batch_size=1,
+        num_cpus=1,
+        compute=ray.data.TaskPoolStrategy(size=workers),
+    )
+    for row in results.iter_rows():
+        outcome = cloudpickle.loads(row["result"])
+        if isinstance(outcome, CsgenError):
+            raise outcome
+        yield outcome
+
+
+def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
+    # In a list, since Ray Data would hand the bare reference to every task's arguments and resolve it there.
+    run_shard, job = _fetch(references[0])
+    try:
+        outcome = run_shard(job, int(batch["index"][0]))
+    except CsgenError as error:
+        outcome = error
+    return {"result": [cloudpickle.dumps(outcome)]}
+
+
+@lru_cache(maxsize=1)
+def _fetch(reference: Any) -> Any:
+    """The job, once a worker process."""
+    return ray.get(reference)

@@ -1,0 +1,380 @@
+"""The stage `switch`: which shards there are, what one shard does, how a job resumes and when it is complete.
+
+Knows no Ray: `run_shard` is a plain function of a job and a number, and `csgen.job` places its calls.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xxhash
+from pydantic import Field
+
+from csgen.errors import CsgenError, InputError
+from csgen.files import (
+    TEMPORARY_SUFFIX,
+    exists,
+    filesystem,
+    fingerprint,
+    hash_file,
+    join,
+    open_input,
+    refuse_finished,
+    replace_file,
+)
+from csgen.lexicon.table import Table, read_table
+from csgen.manifest import MANIFEST_NAME, Manifest
+from csgen.schema import SWITCHES, pair_schema
+from csgen.sources.pairs import Shard, describe_input, list_shards, read_shard
+from csgen.sources.rows import BadRow, refuse
+from csgen.switching.policy import SIDES, Policy, Side
+from csgen.switching.switcher import Counts, Switcher, replace_texts
+
+STAGE = "switch"
+BATCH_ROWS = 1 << 15  # a row group: about 13 MB of MS MARCO's pairs
+JOB_NAME = "_job.json"
+DONE_FOLDER = "_done"
+REJECTS_NAME = "rejects.jsonl"
+NUM_SHOWN_REJECTS = 3
+
+
+class SwitchConfig(Policy):
+    """Options of `csgen switch`."""
+
+    pairs: str = Field(min_length=1, description="pairs to switch: Parquet, JSON lines or TSV; a file, folder or URI")
+    lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
+    output: str = Field(min_length=1, description="folder to write; may be a URI")
+    spans: bool = Field(False, description="note each switch, so that csgen unswitch can undo it")
+    rows_per_shard: int = Field(250_000, ge=1, description="rows of one output file of Parquet input, 1 or more")
+    workers: int | None = Field(None, ge=1, description="shards worked on at a time, 1 or more; default: all CPUs")
+    on_error: Literal["fail", "skip"] = Field("fail", description="what to do about a bad row: fail, or set it aside")
+    max_errors: int = Field(1000, ge=0, description="with --on-error skip: more bad rows than this fail the job")
+
+    def identity(self) -> dict[str, Any]:
+        """The options that decide what the output holds."""
+        return self.model_dump(mode="json", exclude={"output", "workers", "on_error", "max_errors"})
+
+
+@dataclass(frozen=True)
+class Part:
+    """What became of one shard: an output file, or nothing where all its rows were rejected."""
+
+    index: int
+    rows: int
+    bytes: int
+    xxh3_128: str  # of the file
+    content: str  # of the rows, whatever the version of the Parquet writer
+    counts: dict[Side, Counts]
+    rejects: tuple[BadRow, ...]
+
+    @property
+    def name(self) -> str:
+        return f"part-{self.index:05d}.parquet"
+
+    def to_json(self) -> bytes:
+        return json.dumps(asdict(self), ensure_ascii=False).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> "Part":
+        fields = json.loads(text)
+        counts = {side: Counts(**numbers) for side, numbers in fields.pop("counts").items()}
+        return cls(**fields | {"counts": counts, "rejects": tuple(BadRow(**r) for r in fields["rejects"])})
+
+
+@dataclass(frozen=True)
+class SwitchJob:
+    """Everything that a worker needs to run any of the shards; small but for the table's arrays."""
+
+    config: SwitchConfig
+    columns: tuple[str, ...]
+    shards: tuple[Shard, ...]
+    fingerprints: dict[str, dict[str, Any]]
+    table: Table
+
+    @property
+    def schema(self) -> pa.Schema:
+        fields = list(pair_schema(list(self.columns)))
+        return pa.schema(fields + [pa.field(f"{side}_switches", SWITCHES) for side in SIDES if self.config.spans])
+
+
+def open_job(config: SwitchConfig) -> SwitchJob:
+    """Look at the input and the lexicon; raises InputError where they do not serve the policy. Writes nothing."""
+    found = describe_input(config.pairs)
+    table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
+    Switcher(config, table)
+    shards = tuple(list_shards(config.pairs, config.rows_per_shard))
+    return SwitchJob(config, found.columns, shards, {f: fingerprint(f) for f in found.files}, table)
+
+
+def read_protected_words(config: Policy) -> list[str]:
+    """The words and phrases that stay as they are, one a line in the file."""
+    if config.protected_words is None:
+        return []
+    with open_input(config.protected_words) as stream:
+        return [line.strip() for line in stream.read().decode().splitlines() if line.strip()]
+
+
+def run_shard(job: SwitchJob, index: int) -> Part:
+    """Switch one shard into its file; the file is there whole or not at all, and its note comes last."""
+    shard, output = job.shards[index], job.config.output
+    before = fingerprint(shard.path)
+    if before != job.fingerprints[shard.path]:
+        raise CsgenError(f"{shard.path}: changed since the job began; start again with an --output of its own")
+    sink = _PartWriter(job, index)
+    with replace_file(join(output, f"part-{index:05d}.parquet")) as stream:
+        rows = sink.write(stream)
+        if fingerprint(shard.path) != before:
+            raise CsgenError(f"{shard.path}: changed while it was read; start again with an --output of its own")
+    part = sink.part(rows)
+    with replace_file(join(output, DONE_FOLDER, f"{index:05d}.json")) as stream:
+        stream.write(part.to_json())
+    return part
+
+
+class _PartWriter:
+    """Writes one shard and keeps what is to be known of it."""
+
+    def __init__(self, job: SwitchJob, index: int) -> None:
+        self._job, self._index = job, index
+        self._switcher = Switcher(job.config, job.table)
+        self._counts: dict[Side, Counts] = {}
+        self._rejects: list[BadRow] = []
+        self._content = ContentHash()
+        self._file = _HashingFile()
+
+    def write(self, stream: Any) -> int:
+        """Write the shard's switched pairs as Parquet; returns their number."""
+        rows = 0
+        self._file.target = stream
+        with pq.ParquetWriter(self._file, self._job.schema, compression="lz4", use_dictionary=["label"]) as writer:
+            for batch in read_shard(self._job.shards[self._index], BATCH_ROWS, self._on_bad_row):
+                switched = self._switcher.switch(batch, spans=self._job.config.spans)
+                for side, counts in switched.counts.items():
+                    self._counts[side] = self._counts[side] + counts if side in self._counts else counts
+                result = replace_texts(batch, switched)
+                self._content.update(result)
+                writer.write_batch(result, row_group_size=BATCH_ROWS)
+                rows += batch.num_rows
+        return rows
+
+    def part(self, rows: int) -> Part:
+        return Part(
+            self._index, rows, self._file.bytes, self._file.digest.hexdigest(), self._content.hexdigest(),
+            self._counts, tuple(self._rejects),
+        )  # fmt: skip
+
+    def _on_bad_row(self, bad: BadRow) -> None:
+        config = self._job.config
+        if config.on_error == "fail":
+            refuse(bad)
+        self._rejects.append(bad)
+        refuse_too_many(len(self._rejects), self._rejects, config.max_errors)
+
+
+def refuse_too_many(count: int, rejects: Iterable[BadRow], most: int) -> None:
+    """Raise InputError where there are more rejects than allowed, and show the first of them."""
+    if count > most:
+        shown = [f"{r.path}:{r.row}: {r.reason}" for r, _ in zip(rejects, range(NUM_SHOWN_REJECTS), strict=False)]
+        raise InputError(f"more than {most} bad rows (--max-errors), the first: {'; '.join(shown)}")
+
+
+class _HashingFile:
+    """A file to write to that counts and hashes what passes through."""
+
+    def __init__(self) -> None:
+        self.target: Any = None
+        self.digest = xxhash.xxh3_128()
+        self.bytes = 0
+        self.closed = False
+
+    def write(self, data: Any) -> int:
+        self.digest.update(data)
+        self.bytes += len(data)
+        self.target.write(data)
+        return len(data)
+
+    def tell(self) -> int:
+        return self.bytes
+
+    def flush(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def readable(self) -> bool:
+        return False
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return False
+
+
+class ContentHash:
+    """A hash of rows by column, the same however they are cut into batches."""
+
+    def __init__(self) -> None:
+        self._digests: dict[str, Any] = {}
+
+    def update(self, batch: pa.RecordBatch) -> None:
+        for name in batch.schema.names:
+            self._add(name, batch.column(name))
+
+    def _add(self, name: str, column: pa.Array) -> None:
+        digest = self._digests.setdefault(name, xxhash.xxh3_128())
+        if pa.types.is_struct(column.type):
+            for field in column.type:
+                self._add(f"{name}.{field.name}", column.field(field.name))
+        elif pa.types.is_list(column.type):
+            digest.update(column.value_lengths().to_numpy())
+            self._add(f"{name}[]", column.flatten())
+        elif pa.types.is_string(column.type):
+            _, offsets, data = column.buffers()
+            digest.update(pa.compute.binary_length(column).to_numpy())
+            if len(column):
+                ends = (
+                    memoryview(offsets).cast("i")[column.offset],
+                    memoryview(offsets).cast("i")[column.offset + len(column)],
+                )
+                digest.update(memoryview(data)[ends[0] : ends[1]] if data is not None else b"")
+        else:
+            digest.update(column.to_numpy(zero_copy_only=False))
+
+    def hexdigest(self) -> str:
+        total = xxhash.xxh3_128()
+        for name, digest in sorted(self._digests.items()):
+            total.update(name.encode() + digest.digest())
+        return str(total.hexdigest())
+
+
+# What runs shards: gives their parts in any order, as they are done.
+RunShards = Callable[[SwitchJob, list[int]], Iterator[Part]]
+
+
+def run_here(job: SwitchJob, indices: list[int]) -> Iterator[Part]:
+    """Run shards one after the other in this process."""
+    for index in indices:
+        yield run_shard(job, index)
+
+
+def run_switch(job: SwitchJob, run_shards: RunShards, on_part: Callable[[Part], None]) -> Manifest:
+    """Run a job to its end, resuming what an earlier run of the same job left; returns the manifest.
+
+    `on_part` hears of each part once, also of those that an earlier run made. After bad input nothing stays; after any
+    other failure what is finished stays, and the same command goes on from there.
+    """
+    output = job.config.output
+    refuse_finished(output)
+    _begin_or_resume(job)
+    try:
+        parts: dict[int, Part] = {}
+        for part in _all_parts(job, run_shards):
+            parts[part.index] = part
+            rejects = [r for p in parts.values() for r in p.rejects]
+            refuse_too_many(len(rejects), rejects, job.config.max_errors)
+            on_part(part)
+        ordered = [parts[index] for index in sorted(parts)]
+        if not any(p.rows for p in ordered):
+            raise InputError(f"{job.config.pairs}: no good row in it")
+        manifest = _describe(job, ordered)
+        _write_rejects(output, ordered)
+        manifest.write(output)
+    except InputError:
+        _remove_all(job)
+        raise
+    _clean(output)
+    return manifest
+
+
+def _all_parts(job: SwitchJob, run_shards: RunShards) -> Iterator[Part]:
+    missing = []
+    for index in range(len(job.shards)):
+        note = join(job.config.output, DONE_FOLDER, f"{index:05d}.json")
+        if exists(note):
+            with open_input(note) as stream:
+                yield Part.from_json(stream.read())
+        else:
+            missing.append(index)
+    yield from run_shards(job, missing)
+
+
+def _identity(job: SwitchJob) -> dict[str, Any]:
+    """What must be the same for a job to be gone on with: options, input and lexicon, flat, by name."""
+    config = {f"--{name.replace('_', '-')}": value for name, value in job.config.identity().items()}
+    inputs = {f"input {path}": mark for path, mark in job.fingerprints.items()}
+    lexicon = hash_file(join(job.config.lexicon, MANIFEST_NAME))
+    return config | inputs | {"lexicon": lexicon, "protected words": read_protected_words(job.config)}
+
+
+def _begin_or_resume(job: SwitchJob) -> None:
+    path = join(job.config.output, JOB_NAME)
+    identity = json.loads(json.dumps(_identity(job)))
+    if not exists(path):
+        _refuse_foreign(job.config.output)
+        with replace_file(path) as stream:
+            stream.write(json.dumps(identity, ensure_ascii=False, indent=1).encode())
+        return
+    with open_input(path) as stream:
+        earlier = json.loads(stream.read())
+    changes = [
+        f"{name} was {earlier.get(name)!r}, is {identity.get(name)!r}"
+        for name in sorted({*earlier, *identity})
+        if earlier.get(name) != identity.get(name)
+    ]
+    if changes:
+        raise InputError(
+            f"{job.config.output}: holds an unfinished job that differs: {'; '.join(changes)}; "
+            f"remove it (rm -r {job.config.output}) or give another --output"
+        )
+
+
+def _refuse_foreign(output: str) -> None:
+    fs, inner = filesystem(output)
+    if fs.exists(inner) and (not fs.isdir(inner) or fs.ls(inner)):
+        raise InputError(f"{output}: exists already and is no unfinished job of csgen; give another --output")
+
+
+def _describe(job: SwitchJob, parts: list[Part]) -> Manifest:
+    counts: dict[str, Any] = {"pairs": sum(p.rows for p in parts), "rejects": sum(len(p.rejects) for p in parts)}
+    for side in SIDES:
+        of_side = [p.counts[side] for p in parts if side in p.counts]
+        total = sum(of_side[1:], of_side[0])
+        counts[side] = asdict(total) | {"realised_ratio": total.realised_ratio}
+    inputs = {
+        "pairs": {path: {"bytes": mark["bytes"]} for path, mark in job.fingerprints.items()},
+        "lexicon": hash_file(join(job.config.lexicon, MANIFEST_NAME)),
+        "protected_words": read_protected_words(job.config),
+        "ignored_columns": list(describe_input(job.config.pairs).ignored_columns),
+    }
+    files = {p.name: {"rows": p.rows, "bytes": p.bytes, "xxh3_128": p.xxh3_128, "content": p.content} for p in parts}
+    return Manifest(stage=STAGE, config=job.config.identity(), inputs=inputs, counts=counts, files=files)
+
+
+def _write_rejects(output: str, parts: list[Part]) -> None:
+    rejects = [r for p in parts for r in p.rejects]
+    if rejects:
+        with replace_file(join(output, REJECTS_NAME)) as stream:
+            for bad in rejects:
+                stream.write(json.dumps(asdict(bad), ensure_ascii=False).encode() + b"\n")
+
+
+def _clean(output: str) -> None:
+    """Take away what only an unfinished job needs."""
+    fs, inner = filesystem(output)
+    for path in [*fs.glob(f"{inner}/*{TEMPORARY_SUFFIX}"), f"{inner}/{JOB_NAME}"]:
+        fs.rm_file(path)
+    if fs.exists(f"{inner}/{DONE_FOLDER}"):
+        fs.rm(f"{inner}/{DONE_FOLDER}", recursive=True)
+
+
+def _remove_all(job: SwitchJob) -> None:
+    """Take away all that this job wrote."""
+    fs, inner = filesystem(job.config.output)
+    for path in fs.glob(f"{inner}/part-*.parquet"):
+        fs.rm_file(path)
+    _clean(job.config.output)
+    if not fs.ls(inner):
+        fs.rmdir(inner)

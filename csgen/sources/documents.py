@@ -50,7 +50,7 @@ def whole_text(documents: pa.RecordBatch) -> pa.Array:
 
 
 def load_documents(path: str) -> pl.DataFrame:
-    """All documents of a file: `_id, text`, and `title` where any has one. A bad line or an id given twice is refused."""
+    """All documents of a file: `_id, text`, and `title` where any has one. Bad lines and equal ids are refused."""
     documents = pl.concat([_frame(batch) for batch in read_documents(path, refuse_line)])
     if (doubles := documents["_id"].is_duplicated()).any():
         raise InputError.at(path, None, f"the _id {documents['_id'].filter(doubles)[0]!r} stands more than once")

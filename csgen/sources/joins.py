@@ -1,4 +1,4 @@
-"""Pairs that stand in several files: id triples, BEIR folders and parallel collections, joined into one Parquet file."""
+"""Pairs that stand in several files: id triples, BEIR folders and parallel collections, joined into one."""
 
 import tempfile
 from collections.abc import Iterator

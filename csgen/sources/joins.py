@@ -21,30 +21,43 @@ from csgen.sources.triples import PREFIX, find_triples, id_files, join_id_triple
 JOINED_NAME = "pairs.parquet"
 
 
+Form = Literal["triples", "beir", "collection"]
+
+
 @dataclass(frozen=True)
 class JoinedInput:
     """An input of several files. `files`: those that the pairs are made of, the judgements or triples first."""
 
-    form: Literal["triples", "beir", "collection"]
+    form: Form
     folder: str
     files: tuple[str, ...]
 
 
-def find_joined(path: str, split: str, language: str) -> JoinedInput | None:
-    """The files to join where `path` is id triples, a BEIR folder or a parallel collection; else None."""
+def joined_form(path: str) -> Form | None:
+    """Whether `path` is id triples, a BEIR folder or a parallel collection; None where its pairs stand as they are."""
     if path.startswith(PREFIX):
-        file = find_triples(path)
-        beside = id_files(file)
-        return JoinedInput("triples", path, (file, *beside)) if beside else None
+        return "triples" if id_files(find_triples(path)) else None
     if not is_folder(path) or not is_folder(join(path, "qrels")):
         return None
     if exists(join(path, COLLECTION_NAME)):
-        names = [join(path, language, kind) for kind in ("queries.jsonl", "passages.jsonl")]
-        return JoinedInput("collection", path, (_qrels_file(path, split), *map(require_file, names)))
-    if find_file(join(path, "corpus.jsonl")):
-        names = [join(path, kind) for kind in ("queries.jsonl", "corpus.jsonl")]
-        return JoinedInput("beir", path, (_qrels_file(path, split), *map(require_file, names)))
-    return None
+        return "collection"
+    return "beir" if find_file(join(path, "corpus.jsonl")) else None
+
+
+def find_joined(path: str, split: str, language: str) -> JoinedInput | None:
+    """The files to join, where `path` is such an input."""
+    form = joined_form(path)
+    if form is None:
+        return None
+    if form == "triples":
+        file = find_triples(path)
+        return JoinedInput(form, path, (file, *(id_files(file) or ())))
+    names = (
+        ("queries.jsonl", "corpus.jsonl")
+        if form == "beir"
+        else (f"{language}/queries.jsonl", f"{language}/passages.jsonl")
+    )
+    return JoinedInput(form, path, (_qrels_file(path, split), *(require_file(join(path, name)) for name in names)))
 
 
 def join_pairs(joined: JoinedInput, output_folder: str, language: str, on_bad_row: OnBadRow) -> str:

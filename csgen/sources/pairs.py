@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from csgen.errors import InputError
+from csgen.errors import CsgenError, InputError
 from csgen.files import COMPRESSIONS, exists, is_folder, list_files
 from csgen.schema import PAIR_COLUMNS, REQUIRED_COLUMNS, pair_schema
-from csgen.sources.joins import find_joined, join_pairs
+from csgen.sources.joins import find_joined, join_pairs, joined_form
 from csgen.sources.parquet import open_parquet, read_rows
 from csgen.sources.rows import PAIR_KINDS, Kinds, OnBadRow, accepts
 from csgen.sources.text import Tsv, json_head, json_lines, read_lines, tsv_header
@@ -106,6 +106,17 @@ def list_shards(path: str, rows_per_shard: int) -> list[Shard]:
     return shards
 
 
+def count_rows(path: str) -> int | None:
+    """The rows of the input, from Parquet's metadata; None where there are text files, which do not tell."""
+    num_rows = 0
+    for whole in find_files(path)[0]:
+        if whole.format != "parquet":
+            return None
+        with open_parquet(whole.path) as opened:
+            num_rows += opened.metadata.num_rows
+    return num_rows
+
+
 def read_shard(shard: Shard, batch_rows: int, on_bad_row: OnBadRow) -> Iterator[pa.RecordBatch]:
     """The shard's pairs in order, in batches of 1 to `batch_rows` rows with the columns of `csgen.schema` alone.
 
@@ -121,6 +132,8 @@ def read_shard(shard: Shard, batch_rows: int, on_bad_row: OnBadRow) -> Iterator[
 
 def find_files(path: str) -> tuple[list[Shard], list[str]]:
     """The files of pairs at `path`, each as one shard, and the folder's other files, both sorted by name."""
+    if form := joined_form(path):
+        raise CsgenError(f"{path}: its pairs stand in several files ({form}) and must be joined first")
     if path.startswith(PREFIX):
         return [Shard(find_triples(path), "triples")], []
     if not is_folder(path):

@@ -27,6 +27,7 @@ from csgen.files import (
 )
 from csgen.lexicon.table import Table, read_table
 from csgen.manifest import MANIFEST_NAME, Manifest
+from csgen.planning import SAMPLE_ROWS, sample_pairs, solve_for_target
 from csgen.schema import SWITCHES, pair_schema
 from csgen.sources.pairs import Shard, describe_input, list_shards, read_shard
 from csgen.sources.rows import BadRow, refuse
@@ -93,6 +94,15 @@ class SwitchJob:
     shards: tuple[Shard, ...]
     fingerprints: dict[str, dict[str, Any]]
     table: Table
+    target_ratio: float | None = None  # what the configuration's probabilities were solved for
+
+    def describe_inputs(self) -> dict[str, Any]:
+        """What the output was made from, for the manifest: the same wherever and whenever the same files lie."""
+        return {
+            "pairs": {path: {"bytes": mark["bytes"]} for path, mark in self.fingerprints.items()},
+            "lexicon": hash_file(join(self.config.lexicon, MANIFEST_NAME)),
+            "protected_words": read_protected_words(self.config),
+        }
 
     @property
     def schema(self) -> pa.Schema:
@@ -105,8 +115,11 @@ def open_job(config: SwitchConfig) -> SwitchJob:
     found = describe_input(config.pairs)
     table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
     Switcher(config, table)
+    target = config.target_ratio
+    if target is not None:
+        config = solve_for_target(config, table, sample_pairs(config.pairs, SAMPLE_ROWS))
     shards = tuple(list_shards(config.pairs, config.rows_per_shard))
-    return SwitchJob(config, found.columns, shards, {f: fingerprint(f) for f in found.files}, table)
+    return SwitchJob(config, found.columns, shards, {f: fingerprint(f) for f in found.files}, table, target)
 
 
 def read_protected_words(config: Policy) -> list[str]:
@@ -123,7 +136,7 @@ def run_shard(job: SwitchJob, index: int) -> Part:
     before = fingerprint(shard.path)
     if before != job.fingerprints[shard.path]:
         raise CsgenError(f"{shard.path}: changed since the job began; start again with an --output of its own")
-    sink = _PartWriter(job, index)
+    sink = PartWriter(job, index)
     with replace_file(join(output, f"part-{index:05d}.parquet")) as stream:
         rows = sink.write(stream)
         if fingerprint(shard.path) != before:
@@ -134,7 +147,7 @@ def run_shard(job: SwitchJob, index: int) -> Part:
     return part
 
 
-class _PartWriter:
+class PartWriter:
     """Writes one shard and keeps what is to be known of it."""
 
     def __init__(self, job: SwitchJob, index: int) -> None:
@@ -305,8 +318,8 @@ def _identity(job: SwitchJob) -> dict[str, Any]:
     """What must be the same for a job to be gone on with: options, input and lexicon, flat, by name."""
     config = {f"--{name.replace('_', '-')}": value for name, value in job.config.identity().items()}
     inputs = {f"input {path}": mark for path, mark in job.fingerprints.items()}
-    lexicon = hash_file(join(job.config.lexicon, MANIFEST_NAME))
-    return config | inputs | {"lexicon": lexicon, "protected words": read_protected_words(job.config)}
+    found = job.describe_inputs()
+    return config | inputs | {"lexicon": found["lexicon"], "protected words": found["protected_words"]}
 
 
 def _begin_or_resume(job: SwitchJob) -> None:
@@ -339,16 +352,13 @@ def _refuse_foreign(output: str) -> None:
 
 def _describe(job: SwitchJob, parts: list[Part]) -> Manifest:
     counts: dict[str, Any] = {"pairs": sum(p.rows for p in parts), "rejects": sum(len(p.rejects) for p in parts)}
+    if job.target_ratio is not None:
+        counts["target_ratio"] = job.target_ratio
     for side in SIDES:
         of_side = [p.counts[side] for p in parts if side in p.counts]
         total = sum(of_side[1:], of_side[0])
         counts[side] = asdict(total) | {"realised_ratio": total.realised_ratio}
-    inputs = {
-        "pairs": {path: {"bytes": mark["bytes"]} for path, mark in job.fingerprints.items()},
-        "lexicon": hash_file(join(job.config.lexicon, MANIFEST_NAME)),
-        "protected_words": read_protected_words(job.config),
-        "ignored_columns": list(describe_input(job.config.pairs).ignored_columns),
-    }
+    inputs = job.describe_inputs() | {"ignored_columns": list(describe_input(job.config.pairs).ignored_columns)}
     files = {p.name: {"rows": p.rows, "bytes": p.bytes, "xxh3_128": p.xxh3_128, "content": p.content} for p in parts}
     return Manifest(stage=STAGE, config=job.config.identity(), inputs=inputs, counts=counts, files=files)
 

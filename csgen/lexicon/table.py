@@ -51,15 +51,27 @@ class Table:
                 ranges[node, :] = ranges[node, 0]
         return replace(self, arrays=_frozen(self.arrays._replace(ranges=ranges)))
 
+    def find_words(self, words: list[str]) -> NDArray[np.int64]:
+        """The node of each folded word, -1 where it is unknown."""
+        return np.array([self._step(word, -1) for word in words], np.int64)
+
+    def count_translations(self, nodes: NDArray[np.int64], language: str) -> NDArray[np.int64]:
+        """How many translations into a language each node has; 0 for node -1."""
+        index = self.language_index(language)
+        counts = self.arrays.ranges[nodes, index + 1].astype(np.int64) - self.arrays.ranges[nodes, index]
+        return np.where(nodes >= 0, counts, 0)
+
+    def _step(self, word: str, parent: int) -> int:
+        encoded = word.encode()
+        return int(find_node(self.arrays, np.frombuffer(encoded + bytes(SLACK), np.uint8), len(encoded), parent))
+
     def _node_of(self, source: str) -> int | None:
-        node: int | None = None
+        node = -1
         for word in fold(unicodedata.normalize("NFC", source)).split():
-            key = np.frombuffer(word.encode() + bytes(SLACK), np.uint8)
-            step = find_node(self.arrays, key, len(word.encode()), -1 if node is None else node)
-            if step < 0:
+            node = self._step(word, node)
+            if node < 0:
                 return None
-            node = int(step)
-        return node
+        return None if node < 0 else node
 
 
 def compile_tables(entries: pl.DataFrame, folder: str) -> list[str]:

@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from csgen.characters import LOWER, SPACE, UNSPACED, UPPER, WORD
+from csgen.characters import DIGIT, LOWER, SPACE, UNSPACED, UPPER, WORD
 from csgen.switching.primitives import (
     GOLDEN,
     SLACK,
@@ -392,9 +392,11 @@ def _chunk_kind(data: Any, start: int, end: int) -> int:
         byte = data[k]
         before = data[k - 1] if k > start else np.uint8(32)
         after = data[k + 1] if k + 1 < end else np.uint8(32)
-        if byte == 64 or (byte == 58 and after == 47 and k + 2 < end and data[k + 2] == 47):
-            kind |= PROTECT_URLS
-        elif byte == 46 and _is_plain(before) and _is_plain(after):
+        if (
+            byte == 64
+            or (byte == 58 and after == 47 and k + 2 < end and data[k + 2] == 47)
+            or (byte == 46 and _is_plain(before) and _is_plain(after))
+        ):
             kind |= PROTECT_URLS
         elif (
             byte == 95
@@ -733,3 +735,43 @@ def switch_rows(
             data, first, length, found, rule, table.pool, folding, work, output.data, at, spans, noted
         )
     return len(keys)
+
+
+@njit(cache=True, nogil=True, _nrt=False)
+def list_tokens(
+    data: Any, offsets: Any, bounds: Any, bound_offsets: Any, rule: SideRule, folding: Folding,
+    tokens: Any, token_offsets: Any, protected: Any,
+) -> None:  # fmt: skip
+    """Write the folded form of every token one behind the other, and whether the rule protects it as a single word.
+
+    `tokens` needs room for twice the texts' bytes and SLACK, `token_offsets` for one number more than `protected`.
+    """
+    filled, t = 0, 0
+    token_offsets[0] = 0
+    for i in range(len(offsets) - 1):
+        first, chunk_end, chunk_kind = np.int64(offsets[i]), 0, 0
+        length = np.int64(offsets[i + 1]) - first
+        for at in range(bound_offsets[i], bound_offsets[i + 1], 2):
+            start, stop = np.int64(bounds[at]), np.int64(bounds[at + 1])
+            written = _fold_bytes(data, first + start, first + stop, tokens[filled:], folding)
+            bare = _is_bare(data, first, length, start, stop)
+            if not bare and start >= chunk_end:
+                chunk_end, chunk_kind = _chunk_around(data, first, length, start, stop, folding)
+            mixed = _case_of(data, first + start, first + stop, folding)[1]
+            guarded = _is_protected(data, first, start, 0 if bare else chunk_kind, mixed, rule, folding)
+            if rule.protect & PROTECT_NUMBERS and not guarded:
+                guarded = _has_digit(data, first + start, first + stop, folding)
+            protected[t] = guarded
+            filled += written
+            t += 1
+            token_offsets[t] = filled
+
+
+@njit(nogil=True, forceinline=True, _nrt=False)
+def _has_digit(data: Any, start: int, end: int, folding: Folding) -> bool:
+    at = start
+    while at < end:
+        if class_at(data, at, folding.class_pages, folding.class_values) & DIGIT:
+            return True
+        at += sequence_length(np.int64(data[at]))
+    return False

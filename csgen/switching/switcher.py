@@ -21,7 +21,6 @@ from csgen.switching.primitives import SLACK
 from csgen.switching.tokens import word_bounds
 from csgen.switching.treebank import treebank_bounds
 
-
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
 # Text that goes through the kernel at a time: its token bounds (about 8 bytes for 6 of text) stay in a 1 MB cache.
@@ -120,6 +119,22 @@ class Switcher:
     def map_batch(self, pairs: pa.RecordBatch, *, epoch: int = 0) -> pa.RecordBatch:
         """The batch with both texts switched and all other columns as they are: for use inside a training job."""
         return replace_texts(pairs, self.switch(pairs, epoch=epoch))
+
+    def list_tokens(self, texts: pa.Array, side: Side) -> tuple[pa.Array, NDArray[np.bool_]]:
+        """All tokens of the texts, folded as for look-up, and which of them the policy protects."""
+        tokens, protected = [], []
+        for _, data, offsets in _chunks(texts):
+            bounds, bound_offsets = self._find_tokens(data, offsets)
+            count = int(bound_offsets[-1]) // 2
+            folded = np.empty(2 * int(offsets[-1] - offsets[0]) + SLACK, np.uint8)
+            token_offsets, guarded = np.empty(count + 1, np.int32), np.empty(count, np.bool_)
+            rule = self._rules[side]
+            kernel.list_tokens(data, offsets, bounds, bound_offsets, rule, _FOLDING, folded, token_offsets, guarded)
+            tokens.append(pa.StringArray.from_buffers(count, pa.py_buffer(token_offsets), pa.py_buffer(folded)))
+            protected.append(guarded)
+        if not tokens:
+            return pa.array([], pa.string()), np.zeros(0, np.bool_)
+        return pa.concat_arrays(tokens), np.concatenate(protected)
 
     def _switch_side(
         self, texts: pa.Array, keys: NDArray[np.uint64], side: Side, spans: bool

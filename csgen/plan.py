@@ -1,0 +1,72 @@
+"""The stage `plan`: what `csgen switch` would do, how long it would take and how much it would write."""
+
+import io
+import os
+import time
+from dataclasses import dataclass
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import Field
+
+from csgen.lexicon.coverage import coverage
+from csgen.lexicon.entries import read_entries
+from csgen.lexicon.table import read_table
+from csgen.planning import SAMPLE_ROWS, SidePrediction, count_tokens, predict, sample_pairs, solve_for_target
+from csgen.sources.pairs import count_rows
+from csgen.switch_job import BATCH_ROWS, read_protected_words
+from csgen.switching.policy import Policy, Side
+from csgen.switching.switcher import Switcher, replace_texts
+
+
+class PlanConfig(Policy):
+    """Options of `csgen plan`."""
+
+    pairs: str = Field(min_length=1, description="pairs to switch: Parquet, JSON lines or TSV; a file, folder or URI")
+    lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
+    sample_rows: int = Field(SAMPLE_ROWS, ge=1, description="rows that the prediction is made from, 1 or more")
+    workers: int | None = Field(None, ge=1, description="workers that the time is estimated for; default: all CPUs")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A prediction. `rows` is None where only reading all of the input would tell; then time and bytes are of the sample."""
+
+    rows: int | None
+    sample_rows: int
+    sides: dict[Side, SidePrediction]
+    coverage: pl.DataFrame  # of the sample's words by language and frequency band (csgen.lexicon.coverage)
+    seconds: float  # of switching and writing with the workers given, measured on one core with the sample
+    bytes: int  # of output
+
+
+def make_plan(config: PlanConfig) -> Plan:
+    """Predict coverage and realised ratios from a token histogram, and time and bytes by switching the sample."""
+    table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
+    batches = sample_pairs(config.pairs, config.sample_rows)
+    sampled = sum(batch.num_rows for batch in batches)
+    sides = predict(config, table, batches)
+    solved = config if config.target_ratio is None else solve_for_target(config, table, batches)
+    switcher = Switcher(solved, table)
+    seconds, size = _try_out(switcher, batches)
+    rows = count_rows(config.pairs)
+    scale = (rows or sampled) / sampled
+    histogram = count_tokens(batches, switcher)
+    targets = {*config.languages_of("query"), *config.languages_of("passage")}
+    entries = read_entries(config.lexicon).filter(
+        pl.col("source_language") == config.source_language, pl.col("target_language").is_in(targets)
+    )
+    workers = config.workers or os.cpu_count() or 1
+    return Plan(rows, sampled, sides, coverage(entries, histogram), seconds * scale / workers, round(size * scale))
+
+
+def _try_out(switcher: Switcher, batches: list[pa.RecordBatch]) -> tuple[float, int]:
+    """Seconds and bytes of switching the sample and writing it as Parquet."""
+    switcher.switch(batches[0].slice(0, 1))  # loads the compiled kernel
+    sink = io.BytesIO()
+    begun = time.perf_counter()
+    with pq.ParquetWriter(sink, batches[0].schema, compression="lz4", use_dictionary=["label"]) as writer:
+        for batch in batches:
+            writer.write_batch(replace_texts(batch, switcher.switch(batch)), row_group_size=BATCH_ROWS)
+    return time.perf_counter() - begun, sink.tell()

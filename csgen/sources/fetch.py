@@ -3,16 +3,13 @@
 Knows the layout of what it writes; the sources know how to come by it.
 """
 
-import io
-import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import polars as pl
-import pyarrow.parquet as pq
-from pydantic import Field, field_validator, model_validator
+import pyarrow as pa
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from csgen.config import StageConfig
 from csgen.errors import InputError
@@ -20,8 +17,135 @@ from csgen.files import join, refuse_finished, replace_file
 from csgen.languages import parse_language
 from csgen.manifest import Manifest, describe_files
 from csgen.schema import pair_schema
-from csgen.sources.debian import DebianDescriptions, fetch_descriptions
-from csgen.sources.duplicates import Rows, find_near_duplicates
+from csgen.sources.collection import COLLECTION_NAME, write_collection
+from csgen.sources.debian import fetch_debian
+from csgen.sources.fetched import EnglishTexts, Fetched
 from csgen.sources.negatives import pair_with_negatives
-from csgen.sources.sample import read_english, sample_description, sample_files
-from csgen.sources.splits import assign_splits, contains_query, group_rows
+from csgen.sources.parquet import write_pairs
+from csgen.sources.sample import fetch_sample
+
+DEBIAN_LANGUAGES = ("en", "de", "it")
+IRDS = "irds:"
+
+
+class FetchConfig(StageConfig):
+    """Options of `csgen fetch`."""
+
+    source: str = Field(
+        description="debian: the package descriptions that this machine's apt fetches; sample: the small collection "
+        "that csgen carries; irds:ID: a data set of ir_datasets"
+    )
+    output: str = Field(min_length=1, description="folder or URI to write the collection to")
+    languages: tuple[str, ...] = Field(
+        (),
+        description="languages, e.g. en,de,it (ISO 639-1); English always comes along; none: en,de,it of debian, all "
+        "of the sample",
+    )
+    negatives: int = Field(4, ge=0, le=100, description="negatives for each English training pair, 0 to 100")
+    hard_negatives: int = Field(
+        2, ge=0, le=100, description="how many of these are drawn from BM25's best 50 passages, the rest at random"
+    )
+    seed: int = Field(1, ge=0, lt=1 << 63, description="seed of the draws of negatives, 0 or more")
+    cache: str = Field(
+        "", description="local folder where apt keeps what it fetched; none: csgen/apt in the user's cache folder"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _known_source(cls, source: str) -> str:
+        if source not in ("debian", "sample") and not (source.startswith(IRDS) and source != IRDS):
+            raise InputError(f"source must be debian, sample or irds:ID, got {source!r}")
+        return source
+
+    @field_validator("languages")
+    @classmethod
+    def _english_first(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(("en", *map(parse_language, languages)))) if languages else ()
+
+    @model_validator(mode="after")
+    def _hard_ones_are_negatives(self) -> Self:
+        if self.hard_negatives > self.negatives:
+            raise InputError(
+                f"--hard-negatives must be at most --negatives {self.negatives}, got {self.hard_negatives}"
+            )
+        return self
+
+
+class FetchSummary(BaseModel):
+    """What was fetched, for people and for --format json."""
+
+    model_config = ConfigDict(frozen=True)
+
+    output: str
+    passages: dict[str, int]  # by language
+    queries: dict[str, int]  # by language
+    judged_queries: dict[str, int]  # by split
+    pairs: dict[str, int]  # by split
+    details: dict[str, Any]  # what the source counted: rows left out by reason, near-duplicates
+
+    def rows(self) -> list[tuple[str, str, int]]:
+        """The counts as lines of a table: what, of which language or split, how many."""
+        named = {"passages": self.passages, "queries": self.queries, "judged queries": self.judged_queries}
+        tables = named | {"pairs": self.pairs}
+        return [(name, key, count) for name, table in tables.items() for key, count in table.items()]
+
+
+def fetch(config: FetchConfig) -> FetchSummary:
+    """Fetch the source, draw negatives, and write it all; the manifest comes last.
+
+    Nothing is written before the source has been fetched whole. The same snapshot of the source, with the same options,
+    gives the same bytes.
+    """
+    refuse_finished(config.output)
+    if config.source == "sample":
+        fetched = fetch_sample(config.languages)
+    else:
+        fetched = fetch_debian(config.languages or DEBIAN_LANGUAGES, config.cache or _cache_folder())
+    pairs = {split: _draw_pairs(texts, config) for split, texts in fetched.texts.items() if len(texts.queries)}
+    return _write(config, fetched, pairs)
+
+
+def _draw_pairs(texts: EnglishTexts, config: FetchConfig) -> pa.Table:
+    drawn = pair_with_negatives(
+        texts.queries,
+        texts.passages,
+        negatives=config.negatives,
+        hard_negatives=config.hard_negatives,
+        seed=config.seed,
+    )
+    pairs = drawn.with_columns(query_language=pl.lit("en"), passage_language=pl.lit("en"))
+    schema = pair_schema(pairs.columns)
+    return pairs.select(schema.names).to_arrow().cast(schema)
+
+
+def _write(config: FetchConfig, fetched: Fetched, pairs: dict[str, pa.Table]) -> FetchSummary:
+    for name, data in fetched.files.items():
+        with replace_file(join(config.output, name)) as stream:
+            stream.write(data)
+    for split, table in pairs.items():
+        write_pairs(table, join(config.output, f"pairs/{split}.parquet"))
+    write_collection(config.output, fetched.description, fetched.queries, fetched.passages, fetched.qrels)
+    names = [*fetched.files, *(f"pairs/{split}.parquet" for split in pairs), COLLECTION_NAME]
+    names += [f"qrels/{split}.tsv" for split in fetched.qrels]
+    names += [f"{language}/{kind}.jsonl" for language in fetched.queries for kind in ("queries", "passages")]
+    summary = FetchSummary(
+        output=config.output,
+        passages={language: len(rows) for language, rows in fetched.passages.items()},
+        queries={language: len(rows) for language, rows in fetched.queries.items()},
+        judged_queries={split: rows["query_id"].n_unique() for split, rows in fetched.qrels.items()},
+        pairs={split: len(table) for split, table in pairs.items()},
+        details=fetched.counts,
+    )
+    Manifest(
+        stage="fetch",
+        config=config.model_dump(mode="json", exclude={"output", "cache"}),
+        inputs=fetched.inputs,
+        counts=summary.model_dump(exclude={"output"}),
+        files=describe_files(config.output, names),
+    ).write(config.output)
+    return summary
+
+
+def _cache_folder() -> str:
+    """The user's cache folder, as the XDG base directory specification names it."""
+    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "csgen" / "apt")

@@ -15,6 +15,7 @@ from csgen.sources.draws import Words, counter, hash_texts, mix
 Rows = NDArray[np.int64]
 
 BM25_DEPTH = 50  # hard negatives are drawn from so many best hits, less those in the true passage's group
+WORTH_COMPILING = 10_000_000  # queries x passages: below, bm25s takes less time in NumPy than Numba takes to compile
 UNFILLED = -1
 
 
@@ -47,14 +48,15 @@ def rank_by_bm25(queries: pl.Series, passages: pl.Series, depth: int) -> tuple[R
     bm25s = _import_bm25s()
     from numba import get_num_threads
 
-    index = bm25s.BM25(backend="numba")
+    compiled = len(queries) * len(passages) > WORTH_COMPILING
+    index = bm25s.BM25(backend="numba" if compiled else "numpy")
     quiet: dict[str, Any] = {"show_progress": False}
     index.index(bm25s.tokenize(passages.to_list(), stopwords="en", **quiet), **quiet)
     words = bm25s.tokenize(queries.to_list(), stopwords="en", return_ids=False, **quiet)
     # bm25s 0.3.16 refuses the whole batch if its first query has no word; an unknown word does as well as none.
     words = [query or ["\0"] for query in words]
     depth = min(depth, len(passages))
-    found = index.retrieve(words, k=depth, n_threads=get_num_threads(), **quiet)
+    found = index.retrieve(words, k=depth, n_threads=get_num_threads() if compiled else 0, **quiet)
     return found.documents.astype(np.int64), found.scores
 
 

@@ -1,51 +1,61 @@
 """The small parallel collection and lexicon that the package carries, so that everything runs without a network."""
 
-import json
-from importlib.resources import files as package_files
-from importlib.resources.abc import Traversable
-from typing import Any
+from pathlib import Path
 
 import polars as pl
 
 from csgen.errors import InputError
+from csgen.files import hash_file
+from csgen.sources.collection import read_collection
+from csgen.sources.duplicates import find_near_duplicates
+from csgen.sources.fetched import EnglishTexts, Fetched
 
-SAMPLE = package_files("csgen") / "sample"
-
-
-def sample_description() -> dict[str, Any]:
-    """The sample's `collection.json`: name, languages, licence, source."""
-    description: dict[str, Any] = json.loads((SAMPLE / "collection.json").read_bytes())
-    return description
+SAMPLE_FOLDER = Path(__file__).parents[1] / "sample"
 
 
-def sample_files(languages: tuple[str, ...]) -> dict[str, bytes]:
-    """Name and bytes of each carried file that concerns the languages; `collection.json` is not among them."""
-    carried = tuple(sample_description()["languages"])
-    missing = [language for language in languages if language not in carried]
-    if missing:
-        raise InputError(f"--languages {','.join(missing)}: the sample has {', '.join(carried)}")
-    wanted = [f"{language}/{table}.jsonl" for language in languages for table in ("passages", "queries")]
-    wanted += [f"qrels/{file.name}" for file in _sorted(SAMPLE / "qrels")]
-    wanted += [f"lexicon/{file.name}" for file in _sorted(SAMPLE / "lexicon") if _pairs_up(file.name, languages)]
-    return {name: (SAMPLE / name).read_bytes() for name in wanted}
+def fetch_sample(languages: tuple[str, ...]) -> Fetched:
+    """The carried collection in `languages` (English among them; none: all), with the lexicons from English into them.
 
-
-def read_english(files: dict[str, bytes]) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """English queries (`query_id, query, passage_id`) and passages (`passage_id, passage`) of `sample_files`."""
-    queries, passages = (pl.read_ndjson(files[f"en/{table}.jsonl"]) for table in ("queries", "passages"))
-    qrels = pl.read_csv(files["qrels/test.tsv"], separator="\t").rename({"query-id": "_id", "corpus-id": "passage_id"})
-    judged = queries.join(qrels.unique("_id", keep="first", maintain_order=True), on="_id", maintain_order="left")
-    return (
-        judged.select(pl.col("_id").alias("query_id"), pl.col("text").alias("query"), "passage_id"),
-        passages.select(pl.col("_id").alias("passage_id"), pl.col("text").alias("passage")),
+    Too small to be split: its English training pairs are those of its test queries, for trying things out alone.
+    """
+    sample = read_collection(str(SAMPLE_FOLDER))
+    languages = languages or sample.languages
+    if missing := [language for language in languages if language not in sample.languages]:
+        raise InputError(f"--languages {','.join(missing)}: the sample has {', '.join(sample.languages)}")
+    queries = {language: sample.queries(language) for language in languages}
+    passages = {language: sample.passages(language) for language in languages}
+    qrels = {split: sample.qrels(split) for split in sample.splits}
+    return Fetched(
+        description=sample.description.model_copy(update={"languages": languages}),
+        queries=queries,
+        passages=passages,
+        qrels=qrels,
+        texts={"train": _english_texts(queries["en"], passages["en"], qrels["test"])},
+        counts={},
+        inputs={"sample": {name: hash_file(str(SAMPLE_FOLDER / name)) for name in _carried_files(languages)}},
+        files={f"lexicon/{path.name}": path.read_bytes() for path in _lexicons(languages)},
     )
 
 
-def _sorted(folder: Traversable) -> list[Traversable]:
-    return sorted((file for file in folder.iterdir() if file.name.endswith(".tsv")), key=lambda file: file.name)
+def _english_texts(queries: pl.DataFrame, passages: pl.DataFrame, qrels: pl.DataFrame) -> EnglishTexts:
+    named = queries.select(pl.col("_id").alias("query_id"), pl.col("text").alias("query"))
+    true = qrels.filter(pl.col("score") > 0).unique("query_id", keep="first", maintain_order=True)
+    return EnglishTexts(
+        named.join(true.select("query_id", "passage_id"), on="query_id", maintain_order="left"),
+        passages.select(
+            pl.col("_id").alias("passage_id"),
+            pl.col("text").alias("passage"),
+            pl.Series("group", find_near_duplicates(passages["text"])),
+        ),
+    )
 
 
-def _pairs_up(name: str, languages: tuple[str, ...]) -> bool:
-    """Whether the lexicon `en-de.tsv` translates into one of the languages; English synonyms (en-en) always may."""
-    source, target = name.removesuffix(".tsv").split("-", 1)
-    return source in languages and target in languages
+def _lexicons(languages: tuple[str, ...]) -> list[Path]:
+    """`en-XX.tsv` of each language; synonyms, en-en, among them where there are any."""
+    paths = [SAMPLE_FOLDER / "lexicon" / f"en-{language}.tsv" for language in languages]
+    return [path for path in paths if path.exists()]
+
+
+def _carried_files(languages: tuple[str, ...]) -> list[str]:
+    texts = [f"{language}/{kind}.jsonl" for language in languages for kind in ("passages", "queries")]
+    return [*texts, "qrels/test.tsv", *(f"lexicon/{path.name}" for path in _lexicons(languages))]

@@ -1,0 +1,135 @@
+"""One core: pairs a second of the switcher and of plain Python loops that do the same on the same pairs.
+
+    python benchmarks/kernel.py
+"""
+
+import argparse
+import random
+import tempfile
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from measure import Contender, print_table, ratio, take_turns
+from nltk.tokenize import TreebankWordTokenizer
+from workload import Workload, describe_machine, open_workload
+
+from csgen.lexicon.table import Table
+from csgen.switching.policy import Policy
+from csgen.switching.switcher import Counts, Switcher
+
+PROBABILITY = 0.3
+BATCH_ROWS = 1 << 15  # as the job has it
+PLAIN = {"redraw": False, "translation": "best", "case": "lower", "protect": ()}
+DEFAULT, REDRAW, LIKE_LOOP, TREEBANK, COPY, MEMCPY, NLTK_LOOP, SPLIT_LOOP = (
+    "csgen, defaults, no second draw",
+    "csgen, defaults",
+    "csgen, what the loops do",
+    "csgen, preset ml-cs (Treebank tokens)",
+    "csgen at p = 0",
+    "memcpy of the same texts",
+    "loop with NLTK's Treebank tokens, as the paper's",
+    "loop with str.split",
+)
+REQUIRED = (  # of the first column to the second
+    (DEFAULT, NLTK_LOOP, 300.0),
+    (LIKE_LOOP, NLTK_LOOP, 300.0),
+    (TREEBANK, NLTK_LOOP, 300.0),
+    (DEFAULT, SPLIT_LOOP, 16.0),
+    (LIKE_LOOP, SPLIT_LOOP, 16.0),
+    (DEFAULT, COPY, 0.2),
+    (LIKE_LOOP, COPY, 0.2),
+)
+
+
+def switch_texts(
+    texts: list[tuple[str, str]], tokenize: Callable[[str], list[str]], dictionaries: dict[str, dict[str, str]]
+) -> list[list[str]]:
+    """The loop of the paper: each token is replaced with probability p by its translation into a random language."""
+    languages = list(dictionaries)
+    rows = []
+    for pair in texts:
+        row = []
+        for text in pair:
+            tokens = tokenize(text)
+            for t, token in enumerate(tokens):
+                if random.random() < PROBABILITY:
+                    tokens[t] = dictionaries[random.choice(languages)].get(token.lower(), token)
+            row.append(" ".join(tokens))
+        rows.append(row)
+    return rows
+
+
+def policies(languages: tuple[str, ...]) -> dict[str, Policy]:
+    """The settings of csgen that are measured."""
+    options: dict[str, dict[str, Any]] = {
+        DEFAULT: {"redraw": False},
+        REDRAW: {},
+        LIKE_LOOP: PLAIN,
+        TREEBANK: {"preset": "ml-cs"},
+        COPY: {"redraw": False, "probability": 0.0},
+    }
+    shared = {"languages": languages, "probability": PROBABILITY}
+    return {name: Policy.from_options(shared | own) for name, own in options.items()}
+
+
+def contenders(batches: list[pa.RecordBatch], loop_pairs: int, table: Table, dictionaries: Any) -> list[Contender]:
+    """Everything that takes its turn; the loops get their texts as Python strings already."""
+    num_pairs = sum(b.num_rows for b in batches)
+    found = [
+        Contender(name, num_pairs, lambda s=Switcher(policy, table): switch_all(s, batches))  # type: ignore[misc]
+        for name, policy in policies(tuple(dictionaries)).items()
+    ]
+    first = batches[0].slice(0, loop_pairs)
+    texts = list(zip(first["query"].to_pylist(), first["passage"].to_pylist(), strict=True))
+    buffers = [np.frombuffer(b[side].buffers()[2], np.uint8) for b in batches for side in ("query", "passage")]
+    copies = [np.empty_like(b) for b in buffers]
+    return [
+        *found,
+        Contender(MEMCPY, num_pairs, lambda: [np.copyto(c, b) for c, b in zip(copies, buffers, strict=True)]),
+        Contender(SPLIT_LOOP, len(texts), lambda: switch_texts(texts, str.split, dictionaries)),
+        Contender(NLTK_LOOP, len(texts), lambda: switch_texts(texts, TreebankWordTokenizer().tokenize, dictionaries)),
+    ]
+
+
+def switch_all(switcher: Switcher, batches: list[pa.RecordBatch]) -> Counts:
+    """Switch every batch; returns what was done to the passages."""
+    counts = [switcher.switch(batch).counts["passage"] for batch in batches]
+    return sum(counts[1:], counts[0])
+
+
+def describe_load(workload: Workload, batches: list[pa.RecordBatch], table: Table) -> str:
+    num_bytes = np.mean([b[side].nbytes - 4 * b.num_rows for b in batches for side in ("query", "passage")]) * 2
+    switcher = Switcher(policies(workload.languages)[DEFAULT], table)
+    realised = switch_all(switcher, batches).realised_ratio
+    return (
+        f"{workload.description}; {len(batches)} batches of {batches[0].num_rows:,} pairs, "
+        f"{num_bytes / batches[0].num_rows:.0f} bytes a pair; p = {PROBABILITY}, languages {', '.join(workload.languages)}; "
+        f"{realised:.1%} of the passages' tokens switched"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--batches", type=int, default=4, help=f"batches of {BATCH_ROWS} pairs for csgen (default 4)")
+    parser.add_argument("--loop-pairs", type=int, default=20_000, help="pairs that the loops get, at most a batch")
+    parser.add_argument("--rounds", type=int, default=5, help="turns of each (default 5)")
+    arguments = parser.parse_args()
+    workload = open_workload()
+    batches = [workload.pairs(k * BATCH_ROWS, BATCH_ROWS) for k in range(arguments.batches)]
+    with tempfile.TemporaryDirectory() as folder:
+        lexicon = workload.build_lexicon(f"{folder}/lexicon")
+        print(f"{describe_machine()}, one core used\n\n{describe_load(workload, batches, lexicon.table)}\n")
+        random.seed(1)
+        entrants = contenders(batches, arguments.loop_pairs, lexicon.table, lexicon.dictionaries())
+        rates = take_turns(entrants, arguments.rounds)
+    speeds = [(name, f"{median(found):,.0f}", f"{max(found):,.0f}") for name, found in rates.items()]
+    print_table(["", "pairs/s, median", "best"], speeds)
+    rows = [(f"{one} : {other}", f"{ratio(rates, one, other):.2f}", f"{need:g}") for one, other, need in REQUIRED]
+    print_table(["ratio (median of the rounds' ratios)", "measured", "required"], rows)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import tempfile
 import time
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ from csgen.lexicon.coverage import coverage
 from csgen.lexicon.entries import read_entries
 from csgen.lexicon.table import read_table
 from csgen.planning import SAMPLE_ROWS, SidePrediction, count_tokens, predict, sample_pairs, solve_for_target
-from csgen.sources.pairs import count_rows
-from csgen.switch_job import BATCH_ROWS, read_protected_words
+from csgen.sources.pairs import count_rows, normalise
+from csgen.switch_job import BATCH_ROWS, PAIRS_DESCRIPTION, read_protected_words
 from csgen.switching.policy import Policy, Side
 from csgen.switching.switcher import Switcher, replace_texts
 
@@ -23,7 +24,8 @@ from csgen.switching.switcher import Switcher, replace_texts
 class PlanConfig(Policy):
     """Options of `csgen plan`."""
 
-    pairs: str = Field(min_length=1, description="pairs to switch: Parquet, JSON lines or TSV; a file, folder or URI")
+    pairs: str = Field(min_length=1, description=PAIRS_DESCRIPTION)
+    split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
     sample_rows: int = Field(SAMPLE_ROWS, ge=1, description="rows that the prediction is made from, 1 or more")
     workers: int | None = Field(None, ge=1, description="workers that the time is estimated for; default: all CPUs")
@@ -31,7 +33,7 @@ class PlanConfig(Policy):
 
 @dataclass(frozen=True)
 class Plan:
-    """A prediction. `rows` is None where only reading all of the input would tell; then time and bytes are of the sample."""
+    """A prediction. `rows` is None where only reading all of the input would tell: then it is of the sample."""
 
     rows: int | None
     sample_rows: int
@@ -44,13 +46,14 @@ class Plan:
 def make_plan(config: PlanConfig) -> Plan:
     """Predict coverage and realised ratios from a token histogram, and time and bytes by switching the sample."""
     table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
-    batches = sample_pairs(config.pairs, config.sample_rows)
+    with tempfile.TemporaryDirectory() as scratch:
+        pairs = normalise(config.pairs, scratch, lambda _: None, config.split, config.source_language)
+        rows, batches = count_rows(pairs), sample_pairs(pairs, config.sample_rows)
     sampled = sum(batch.num_rows for batch in batches)
     sides = predict(config, table, batches)
     solved = config if config.target_ratio is None else solve_for_target(config, table, batches)
     switcher = Switcher(solved, table)
     seconds, size = _try_out(switcher, batches)
-    rows = count_rows(config.pairs)
     scale = (rows or sampled) / sampled
     histogram = count_tokens(batches, switcher)
     targets = {*config.languages_of("query"), *config.languages_of("passage")}

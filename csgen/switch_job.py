@@ -29,15 +29,20 @@ from csgen.lexicon.table import Table, read_table
 from csgen.manifest import MANIFEST_NAME, Manifest
 from csgen.planning import SAMPLE_ROWS, sample_pairs, solve_for_target
 from csgen.schema import SWITCHES, pair_schema
-from csgen.sources.pairs import Shard, describe_input, list_shards, read_shard
+from csgen.sources.pairs import Shard, describe_input, list_shards, normalise, read_shard
 from csgen.sources.rows import BadRow, refuse
 from csgen.switching.policy import SIDES, Policy, Side
 from csgen.switching.switcher import Counts, Switcher, replace_texts
 
 STAGE = "switch"
+PAIRS_DESCRIPTION = (
+    "pairs to switch: Parquet, JSON lines, TSV, triples:PATH (MS MARCO), a BEIR folder or a parallel collection; "
+    "a file, a folder or a URI"
+)
 BATCH_ROWS = 1 << 15  # a row group: about 13 MB of MS MARCO's pairs
 JOB_NAME = "_job.json"
 DONE_FOLDER = "_done"
+JOINED_FOLDER = "_input"
 REJECTS_NAME = "rejects.jsonl"
 NUM_SHOWN_REJECTS = 3
 
@@ -45,7 +50,8 @@ NUM_SHOWN_REJECTS = 3
 class SwitchConfig(Policy):
     """Options of `csgen switch`."""
 
-    pairs: str = Field(min_length=1, description="pairs to switch: Parquet, JSON lines or TSV; a file, folder or URI")
+    pairs: str = Field(min_length=1, description=PAIRS_DESCRIPTION)
+    split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
     output: str = Field(min_length=1, description="folder to write; may be a URI")
     spans: bool = Field(False, description="note each switch, so that csgen unswitch can undo it")
@@ -92,14 +98,16 @@ class SwitchJob:
     config: SwitchConfig
     columns: tuple[str, ...]
     shards: tuple[Shard, ...]
-    fingerprints: dict[str, dict[str, Any]]
+    inputs: dict[str, dict[str, Any]]  # fingerprints of the files that the user gave
+    marks: dict[str, dict[str, Any]]  # fingerprints of the files that the shards are read from
     table: Table
+    rejects: tuple[BadRow, ...] = ()  # rows that were bad already when several files were joined
     target_ratio: float | None = None  # what the configuration's probabilities were solved for
 
     def describe_inputs(self) -> dict[str, Any]:
         """What the output was made from, for the manifest: the same wherever and whenever the same files lie."""
         return {
-            "pairs": {path: {"bytes": mark["bytes"]} for path, mark in self.fingerprints.items()},
+            "pairs": {path: {"bytes": mark["bytes"]} for path, mark in self.inputs.items()},
             "lexicon": hash_file(join(self.config.lexicon, MANIFEST_NAME)),
             "protected_words": read_protected_words(self.config),
         }
@@ -111,15 +119,24 @@ class SwitchJob:
 
 
 def open_job(config: SwitchConfig) -> SwitchJob:
-    """Look at the input and the lexicon; raises InputError where they do not serve the policy. Writes nothing."""
-    found = describe_input(config.pairs)
+    """Look at the input and the lexicon; raises InputError where they do not serve the policy.
+
+    Writes nothing, but for pairs that stand in several files: those are joined into a folder within the output.
+    """
+    found = describe_input(config.pairs, config.split, config.source_language)
     table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
     Switcher(config, table)
+    rejects: list[BadRow] = []
+    on_bad_row = refuse if config.on_error == "fail" else rejects.append
+    inputs = {file: fingerprint(file) for file in found.files}
+    joined = join(config.output, JOINED_FOLDER)
+    pairs = normalise(config.pairs, joined, on_bad_row, config.split, config.source_language)
     target = config.target_ratio
     if target is not None:
-        config = solve_for_target(config, table, sample_pairs(config.pairs, SAMPLE_ROWS))
-    shards = tuple(list_shards(config.pairs, config.rows_per_shard))
-    return SwitchJob(config, found.columns, shards, {f: fingerprint(f) for f in found.files}, table, target)
+        config = solve_for_target(config, table, sample_pairs(pairs, SAMPLE_ROWS))
+    shards = tuple(list_shards(pairs, config.rows_per_shard))
+    marks = {shard.path: fingerprint(shard.path) for shard in shards}
+    return SwitchJob(config, found.columns, shards, inputs, marks, table, tuple(rejects), target)
 
 
 def read_protected_words(config: Policy) -> list[str]:
@@ -134,7 +151,7 @@ def run_shard(job: SwitchJob, index: int) -> Part:
     """Switch one shard into its file; the file is there whole or not at all, and its note comes last."""
     shard, output = job.shards[index], job.config.output
     before = fingerprint(shard.path)
-    if before != job.fingerprints[shard.path]:
+    if before != job.marks[shard.path]:
         raise CsgenError(f"{shard.path}: changed since the job began; start again with an --output of its own")
     sink = PartWriter(job, index)
     with replace_file(join(output, f"part-{index:05d}.parquet")) as stream:
@@ -286,14 +303,17 @@ def run_switch(job: SwitchJob, run_shards: RunShards, on_part: Callable[[Part], 
         parts: dict[int, Part] = {}
         for part in _all_parts(job, run_shards):
             parts[part.index] = part
-            rejects = [r for p in parts.values() for r in p.rejects]
+            rejects = [*job.rejects, *(r for p in parts.values() for r in p.rejects)]
             refuse_too_many(len(rejects), rejects, job.config.max_errors)
             on_part(part)
+        changed = [path for path, mark in job.inputs.items() if fingerprint(path) != mark]
+        if changed:
+            raise CsgenError(f"{changed[0]}: changed while it was read; start again with an --output of its own")
         ordered = [parts[index] for index in sorted(parts)]
         if not any(p.rows for p in ordered):
             raise InputError(f"{job.config.pairs}: no good row in it")
         manifest = _describe(job, ordered)
-        _write_rejects(output, ordered)
+        _write_rejects(output, _rejects(job, ordered))
         manifest.write(output)
     except InputError:
         _remove_all(job)
@@ -317,7 +337,7 @@ def _all_parts(job: SwitchJob, run_shards: RunShards) -> Iterator[Part]:
 def _identity(job: SwitchJob) -> dict[str, Any]:
     """What must be the same for a job to be gone on with: options, input and lexicon, flat, by name."""
     config = {f"--{name.replace('_', '-')}": value for name, value in job.config.identity().items()}
-    inputs = {f"input {path}": mark for path, mark in job.fingerprints.items()}
+    inputs = {f"input {path}": mark for path, mark in job.inputs.items()}
     found = job.describe_inputs()
     return config | inputs | {"lexicon": found["lexicon"], "protected words": found["protected_words"]}
 
@@ -346,25 +366,35 @@ def _begin_or_resume(job: SwitchJob) -> None:
 
 def _refuse_foreign(output: str) -> None:
     fs, inner = filesystem(output)
-    if fs.exists(inner) and (not fs.isdir(inner) or fs.ls(inner)):
+    if not fs.exists(inner):
+        return
+    names = {name.rstrip("/").rpartition("/")[2] for name in fs.ls(inner, detail=False)} if fs.isdir(inner) else {""}
+    if names - {JOINED_FOLDER}:
         raise InputError(f"{output}: exists already and is no unfinished job of csgen; give another --output")
 
 
 def _describe(job: SwitchJob, parts: list[Part]) -> Manifest:
-    counts: dict[str, Any] = {"pairs": sum(p.rows for p in parts), "rejects": sum(len(p.rejects) for p in parts)}
+    counts: dict[str, Any] = {"pairs": sum(p.rows for p in parts), "rejects": len(_rejects(job, parts))}
     if job.target_ratio is not None:
         counts["target_ratio"] = job.target_ratio
     for side in SIDES:
         of_side = [p.counts[side] for p in parts if side in p.counts]
         total = sum(of_side[1:], of_side[0])
         counts[side] = asdict(total) | {"realised_ratio": total.realised_ratio}
-    inputs = job.describe_inputs() | {"ignored_columns": list(describe_input(job.config.pairs).ignored_columns)}
+    inputs = job.describe_inputs() | {
+        "ignored_columns": list(
+            describe_input(job.config.pairs, job.config.split, job.config.source_language).ignored_columns
+        )
+    }
     files = {p.name: {"rows": p.rows, "bytes": p.bytes, "xxh3_128": p.xxh3_128, "content": p.content} for p in parts}
     return Manifest(stage=STAGE, config=job.config.identity(), inputs=inputs, counts=counts, files=files)
 
 
-def _write_rejects(output: str, parts: list[Part]) -> None:
-    rejects = [r for p in parts for r in p.rejects]
+def _rejects(job: SwitchJob, parts: list[Part]) -> list[BadRow]:
+    return [*job.rejects, *(r for p in parts for r in p.rejects)]
+
+
+def _write_rejects(output: str, rejects: list[BadRow]) -> None:
     if rejects:
         with replace_file(join(output, REJECTS_NAME)) as stream:
             for bad in rejects:
@@ -374,10 +404,11 @@ def _write_rejects(output: str, parts: list[Part]) -> None:
 def _clean(output: str) -> None:
     """Take away what only an unfinished job needs."""
     fs, inner = filesystem(output)
-    for path in [*fs.glob(f"{inner}/*{TEMPORARY_SUFFIX}"), f"{inner}/{JOB_NAME}"]:
+    for path in [*fs.glob(f"{inner}/*{TEMPORARY_SUFFIX}"), *fs.glob(f"{inner}/{JOB_NAME}")]:
         fs.rm_file(path)
-    if fs.exists(f"{inner}/{DONE_FOLDER}"):
-        fs.rm(f"{inner}/{DONE_FOLDER}", recursive=True)
+    for folder in (f"{inner}/{DONE_FOLDER}", f"{inner}/{JOINED_FOLDER}"):
+        if fs.exists(folder):
+            fs.rm(folder, recursive=True)
 
 
 def _remove_all(job: SwitchJob) -> None:

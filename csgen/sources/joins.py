@@ -11,10 +11,10 @@ import pyarrow as pa
 from csgen.errors import InputError
 from csgen.files import exists, find_file, is_folder, is_local, join, list_files
 from csgen.sources.collection import COLLECTION_NAME, collection_pairs, read_collection
-from csgen.sources.documents import BATCH_ROWS, qrels_format, read_documents, require_file, whole_text
+from csgen.sources.documents import BATCH_ROWS, qrels_format, require_file
 from csgen.sources.parquet import write_pairs
 from csgen.sources.rows import OnBadRow
-from csgen.sources.store import KnownIds, TextStore, build_store, join_texts
+from csgen.sources.store import KnownIds, join_texts, store_documents
 from csgen.sources.text import read_lines
 from csgen.sources.triples import PREFIX, find_triples, id_files, join_id_triples
 
@@ -83,7 +83,7 @@ def join_pairs(joined: JoinedInput, output_folder: str, language: str, on_bad_ro
 def _beir_pairs(files: tuple[str, ...], scratch: Path, on_bad_row: OnBadRow) -> Iterator[pa.RecordBatch]:
     """A pair for each judgement: label 1 for a score over 0, else 0."""
     qrels, *documents = files
-    queries, passages = (_load(file, scratch / str(i), on_bad_row) for i, file in enumerate(documents))
+    queries, passages = (store_documents(file, scratch / str(i), on_bad_row) for i, file in enumerate(documents))
     form, first_line = qrels_format(qrels)
     known = KnownIds(form, {"query-id": queries, "corpus-id": passages})
     for batch in read_lines(qrels, known, first_line, BATCH_ROWS, on_bad_row):
@@ -91,11 +91,6 @@ def _beir_pairs(files: tuple[str, ...], scratch: Path, on_bad_row: OnBadRow) -> 
         label = pa.array(score.to_numpy() > 0).cast(pa.int8())
         judged = pa.RecordBatch.from_arrays([query_id, passage_id, label], ["query_id", "passage_id", "label"])
         yield join_texts(judged, queries, passages)
-
-
-def _load(path: str, scratch_file: Path, on_bad_row: OnBadRow) -> TextStore:
-    texts = ((batch.column("_id"), whole_text(batch)) for batch in read_documents(path, on_bad_row))
-    return build_store(texts, scratch_file, path)
 
 
 def _qrels_file(folder: str, split: str) -> str:

@@ -2,7 +2,7 @@
 
 The texts stand in one memory-mapped scratch file, so that the system may drop its pages again; in memory remain the ids
 and 24 bytes a text (for MS MARCO's 8.8 million passages 0.3 GB, where the texts are 3 GB). A hash join, as of polars or
-Arrow, would hold all texts in memory. Knows no file format.
+Arrow, would hold all texts in memory.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from csgen.errors import InputError
 from csgen.schema import REQUIRED_COLUMNS, pair_schema
-from csgen.sources.rows import Kinds
+from csgen.sources.documents import read_documents, whole_text
+from csgen.sources.rows import Kinds, OnBadRow
 from csgen.sources.text import Tsv
 
 
@@ -66,6 +67,12 @@ def build_store(texts: Iterable[tuple[pa.Array, pa.Array]], scratch_file: Path, 
     if len(doubles := np.flatnonzero(hashes[1:] == hashes[:-1])):
         raise InputError.at(origin, None, f"the id {all_ids[rows[doubles[0]]].as_py()!r} stands more than once")
     return TextStore(origin, all_ids, all_texts, hashes, rows)
+
+
+def store_documents(path: str, scratch_file: Path, on_bad_row: OnBadRow) -> TextStore:
+    """A store of a file of documents, the title before the text."""
+    texts = ((batch.column("_id"), whole_text(batch)) for batch in read_documents(path, on_bad_row))
+    return build_store(texts, scratch_file, path)
 
 
 def join_texts(judged: pa.RecordBatch, queries: TextStore, passages: TextStore) -> pa.RecordBatch:

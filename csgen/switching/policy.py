@@ -27,6 +27,8 @@ _IMPLIED: dict[str, dict[str, Any]] = {
     "synonym": {"probability": 1.0, "translation": "uniform"},
 }
 
+_PROBABILITIES = {"probability", "query_probability", "passage_probability"}
+
 
 class Policy(StageConfig):
     """How pairs are switched."""
@@ -82,14 +84,13 @@ class Policy(StageConfig):
         settings = PRESETS.get(preset, {}) if isinstance(preset, str) else {}
         policy = given.get("policy") or settings.get("policy")
         implied = _IMPLIED.get(policy, {}) if isinstance(policy, str) else {}
-        return implied | settings | {k: v for k, v in given.items() if v is not None}
+        told = {name: value for name, value in given.items() if value is not None}
+        if "target_ratio" in told and (both := _PROBABILITIES & set(told)):
+            raise ValueError(f"--target-ratio solves for the probability: leave out --{min(both).replace('_', '-')}")
+        return implied | settings | told
 
     @model_validator(mode="after")
     def _agree(self) -> "Policy":
-        if self.target_ratio is not None and {"probability", "query_probability", "passage_probability"} & {
-            name for name in self.model_fields_set if getattr(self, name) != type(self).model_fields[name].default
-        }:
-            raise ValueError("--target-ratio solves for the probability: give one of the two, not both")
         for side in SIDES:
             languages = self.languages_of(side)
             if not languages and self.switches(side):

@@ -156,7 +156,7 @@ def _documents(dataset: Any, ids: frozenset[str] | None) -> Iterator[pl.DataFram
         rows: Iterable[tuple[str, ...]] = ((doc.doc_id, doc.title or "", doc.text or "") for doc in chosen)
     else:
         rows = ((doc.doc_id, doc.default_text()) for doc in chosen)
-    schema = {name: pl.String for name in (("_id", "title", "text") if has_title else ("_id", "text"))}
+    schema = dict.fromkeys(("_id", "title", "text") if has_title else ("_id", "text"), pl.String)
     for some in _chunks(rows):
         yield pl.DataFrame(some, schema, orient="row")
 

@@ -374,3 +374,13 @@ def test_clean_rows_take_the_fast_path(tmp_path: Path, name: str) -> None:
         mock.patch.object(parquet, "_sift", side_effect=AssertionError),
     ):
         assert read(path) == (rows(50), [])
+
+
+def test_damaged_parquet_pages_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.Table.from_pylist(rows(2000)), path, compression="zstd")
+    content = bytearray(path.read_bytes())
+    content[200:4000] = bytes(3800)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"a\.parquet: damaged Parquet file"):
+        read(path, rows_per_shard=5000)

@@ -20,6 +20,7 @@ from csgen.switching.policy import SIDES, Policy, Side
 from csgen.switching.switcher import Switched
 
 _NOTHING = "–"
+_FEWEST_DRAWN = 100  # tokens: below it a language's coverage is off by more than some 5 points
 _SHOWN_CHARACTERS = 300  # of a text, more or less
 _LONGEST_CHARACTER = 4  # bytes in UTF-8
 _COLOURS = (
@@ -37,7 +38,7 @@ _ISOLATE, _END_ISOLATE = "\u2067", "\u2069"  # of no width: right-to-left text b
 
 @dataclass(frozen=True)
 class LanguageSummary:
-    """One target language of a side; the ratios are in [0, 1], `coverage_ratio` None where nothing drew it."""
+    """One target language of a side; the ratios are in [0, 1]; see SideSummary for `coverage_ratio`."""
 
     switched: int  # tokens, also those that came to it by drawing again
     switched_ratio: float  # of all tokens of the side
@@ -57,8 +58,8 @@ class SideSummary:
     `coverage_ratio`: of the drawn tokens, the share whose word (or a phrase it stands in) has a translation into the
     language that was drawn first: 1 - (unknown + lacking) / drawn. Words that are protected or that drew again count
     by the same rule. By language the switcher counts `lacking` alone; `drawn` and `unknown` are shared out by the
-    languages' weights, as the draw does on average: exact for one language, an estimate for several, which a few
-    hundred tokens can push far off (it is held in [0, 1]).
+    languages' weights, as the draw does on average: exact for one language, for several an estimate, held in [0, 1],
+    and None where fewer than 100 tokens can be expected to have drawn a language.
     """
 
     tokens: int
@@ -67,7 +68,7 @@ class SideSummary:
     unknown: int
     realised_ratio: float  # switched tokens by tokens
     asked_ratio: float
-    coverage_ratio: float | None
+    coverage_ratio: float | None  # None: nothing was drawn
     languages: dict[str, LanguageSummary]  # in the policy's order; none for a side that stays
 
 
@@ -90,8 +91,8 @@ def _summarise_side(policy: Policy, side: Side, counts: dict[str, Any]) -> SideS
 
     def describe(language: str) -> LanguageSummary:
         switched, lacking, share = counts["switched"][language], counts["lacking"][language], shares[language]
-        missing = lacking + share * counts["unknown"]
-        coverage = _coverage(share * drawn, missing)
+        enough = share * drawn >= _FEWEST_DRAWN or len(languages) == 1
+        coverage = _coverage(share * drawn, lacking + share * counts["unknown"]) if enough else None
         return LanguageSummary(switched, switched / max(counts["tokens"], 1), asked * share, lacking, coverage)
 
     missing = counts["unknown"] + sum(counts["lacking"].values())
@@ -128,8 +129,8 @@ def switch_summary(manifest: Manifest, seconds: float | None) -> RenderableType:
     line = f"{_counted(whole['pairs'], 'pair')}, {_counted(whole['rejects'], 'reject')}, {whole['bytes'] / 1e6:,.1f} MB"
     if seconds:
         line += f" in {seconds:,.1f} s: {whole['pairs_per_s']:,.0f} pairs/s, {whole['bytes_per_s'] / 1e6:,.1f} MB/s"
-    caption = "drawn, switched: of all tokens; coverage, protected, unknown: of the drawn ones"
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1), caption=caption, caption_justify="left")
+    caption = "drawn, switched: of all tokens; coverage, protected, unknown: of the drawn\n~ estimated from the weights"
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
     table.add_column("side, language", no_wrap=True)
     for name in ("tokens", "drawn", "switched", "coverage", "protected", "unknown"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -153,7 +154,9 @@ def _add_rows(table: Table, side: Side, summary: SideSummary) -> None:
         style="bold",
     )
     for language, one in summary.languages.items():
-        table.add_row(f"  {label(language)}", "", "", _percent(one.switched_ratio), _percent(one.coverage_ratio))
+        estimate = "~" if len(summary.languages) > 1 and one.coverage_ratio is not None else ""
+        coverage = estimate + _percent(one.coverage_ratio)
+        table.add_row(f"  {label(language)}", "", "", _percent(one.switched_ratio), coverage)
     table.add_section()
 
 
@@ -264,7 +267,7 @@ def _cut(pieces: Iterator[_Piece]) -> Iterator[_Piece]:
 
 
 def _mark(pieces: tuple[_Piece, ...], styles: dict[str, str], column: str) -> Text:
-    """A text with its switches in colour or, without styles, in brackets: [house] on the left, [de:Haus] on the right."""
+    """A text with its switches in colour, or without styles as [house] on the left and [de:Haus] on the right."""
     marked = Text()
     for piece in pieces:
         text = piece.original if column == "original" else piece.switched

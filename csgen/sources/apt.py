@@ -65,7 +65,7 @@ def fetch_indexes(languages: Sequence[str], folder: str) -> list[AptIndex]:
         raise InputError(f"this machine has no apt-get to fetch package descriptions with; {INSTEAD}")
     config = _write_settings(languages, Path(folder).absolute())
     update = _run(["apt-get", "-q", "-c", config, "update"])
-    complaints = re.findall(r"^[EW]: (.+)$", update.stderr, re.M)
+    complaints = re.findall(r"^[EW]: (?!Some index files failed)(.+)$", update.stderr, re.M)
     for complaint in complaints:
         if "/lists/lock" in complaint:
             raise CsgenError(f"another fetch is at work in {folder}: {complaint}; wait for it, or give another --cache")

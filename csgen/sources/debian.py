@@ -49,7 +49,11 @@ def split_descriptions(descriptions: DebianDescriptions) -> Fetched:
         passages={language: _documents(rows, "passage") for language, rows in descriptions.texts.items()},
         qrels=qrels,
         texts={split: _english_texts(table.filter(split=split)) for split in ("train", "dev")},
-        counts={"descriptions": descriptions.counts, "duplicates": _count_duplicates(clusters, groups)},
+        counts={
+            "descriptions": descriptions.counts,
+            "duplicates": _count_duplicates(clusters, groups),
+            "queries": {split: judged["query_id"].n_unique() for split, judged in qrels.items()},
+        },
         inputs=descriptions.inputs,
     )
 

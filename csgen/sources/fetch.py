@@ -20,6 +20,7 @@ from csgen.schema import pair_schema
 from csgen.sources.collection import COLLECTION_NAME, write_collection
 from csgen.sources.debian import fetch_debian
 from csgen.sources.fetched import EnglishTexts, Fetched
+from csgen.sources.irds import fetch_irds
 from csgen.sources.negatives import pair_with_negatives
 from csgen.sources.parquet import write_pairs
 from csgen.sources.sample import fetch_sample
@@ -39,13 +40,16 @@ class FetchConfig(StageConfig):
     languages: tuple[str, ...] = Field(
         (),
         description="languages, e.g. en,de,it (ISO 639-1); English always comes along; none: en,de,it of debian, all "
-        "of the sample",
+        "of the sample. Of irds:ID: its language, where ir_datasets does not tell it",
     )
     negatives: int = Field(4, ge=0, le=100, description="negatives for each English training pair, 0 to 100")
     hard_negatives: int = Field(
         2, ge=0, le=100, description="how many of these are drawn from BM25's best 50 passages, the rest at random"
     )
     seed: int = Field(1, ge=0, lt=1 << 63, description="seed of the draws of negatives, 0 or more")
+    num_queries: int | None = Field(
+        None, ge=1, description="of irds:ID, keep the first so many queries and the passages judged for them; none: all"
+    )
     cache: str = Field(
         "", description="local folder where apt keeps what it fetched; none: csgen/apt in the user's cache folder"
     )
@@ -59,8 +63,8 @@ class FetchConfig(StageConfig):
 
     @field_validator("languages")
     @classmethod
-    def _english_first(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(("en", *map(parse_language, languages)))) if languages else ()
+    def _known_languages(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(map(parse_language, languages)))
 
     @model_validator(mode="after")
     def _hard_ones_are_negatives(self) -> Self:
@@ -69,6 +73,19 @@ class FetchConfig(StageConfig):
                 f"--hard-negatives must be at most --negatives {self.negatives}, got {self.hard_negatives}"
             )
         return self
+
+    @model_validator(mode="after")
+    def _one_language_of_irds(self) -> Self:
+        if self.source.startswith(IRDS) and len(self.languages) > 1:
+            raise InputError(f"{self.source} has one language, got --languages {','.join(self.languages)}")
+        if not self.source.startswith(IRDS) and self.num_queries is not None:
+            raise InputError(f"--num-queries is for irds:ID alone, got it with {self.source}")
+        return self
+
+    @property
+    def languages_with_english(self) -> tuple[str, ...]:
+        """English, then the other languages asked for; none at all where none was asked for."""
+        return tuple(dict.fromkeys(("en", *self.languages))) if self.languages else ()
 
 
 class FetchSummary(BaseModel):
@@ -79,15 +96,14 @@ class FetchSummary(BaseModel):
     output: str
     passages: dict[str, int]  # by language
     queries: dict[str, int]  # by language
-    judged_queries: dict[str, int]  # by split
+    judgements: dict[str, int]  # by split
     pairs: dict[str, int]  # by split
     details: dict[str, Any]  # what the source counted: rows left out by reason, near-duplicates
 
     def rows(self) -> list[tuple[str, str, int]]:
         """The counts as lines of a table: what, of which language or split, how many."""
-        named = {"passages": self.passages, "queries": self.queries, "judged queries": self.judged_queries}
-        tables = named | {"pairs": self.pairs}
-        return [(name, key, count) for name, table in tables.items() for key, count in table.items()]
+        names = ("passages", "queries", "judgements", "pairs")
+        return [(name, key, count) for name in names for key, count in getattr(self, name).items()]
 
 
 def fetch(config: FetchConfig) -> FetchSummary:
@@ -97,10 +113,12 @@ def fetch(config: FetchConfig) -> FetchSummary:
     gives the same bytes.
     """
     refuse_finished(config.output)
+    if config.source.startswith(IRDS):
+        return _fetch_irds(config)
     if config.source == "sample":
-        fetched = fetch_sample(config.languages)
+        fetched = fetch_sample(config.languages_with_english)
     else:
-        fetched = fetch_debian(config.languages or DEBIAN_LANGUAGES, config.cache or _cache_folder())
+        fetched = fetch_debian(config.languages_with_english or DEBIAN_LANGUAGES, config.cache or _cache_folder())
     pairs = {split: _draw_pairs(texts, config) for split, texts in fetched.texts.items() if len(texts.queries)}
     return _write(config, fetched, pairs)
 
@@ -132,18 +150,38 @@ def _write(config: FetchConfig, fetched: Fetched, pairs: dict[str, pa.Table]) ->
         output=config.output,
         passages={language: len(rows) for language, rows in fetched.passages.items()},
         queries={language: len(rows) for language, rows in fetched.queries.items()},
-        judged_queries={split: rows["query_id"].n_unique() for split, rows in fetched.qrels.items()},
+        judgements={split: len(rows) for split, rows in fetched.qrels.items()},
         pairs={split: len(table) for split, table in pairs.items()},
         details=fetched.counts,
     )
+    _finish(config, summary, fetched.inputs, names)
+    return summary
+
+
+def _fetch_irds(config: FetchConfig) -> FetchSummary:
+    language = config.languages[0] if config.languages else None
+    written = fetch_irds(config.source.removeprefix(IRDS), config.output, config.num_queries, language)
+    description, counts = written.description, written.counts
+    summary = FetchSummary(
+        output=config.output,
+        passages=dict.fromkeys(description.passage_languages or description.languages, counts["passages"]),
+        queries=dict.fromkeys(description.languages, counts["queries"]),
+        judgements={written.split: counts["qrels"]},
+        pairs={written.split: counts["pairs"]} if "pairs" in counts else {},
+        details={},
+    )
+    _finish(config, summary, {"source": description.source}, list(written.files))
+    return summary
+
+
+def _finish(config: FetchConfig, summary: FetchSummary, inputs: dict[str, Any], names: list[str]) -> None:
     Manifest(
         stage="fetch",
         config=config.model_dump(mode="json", exclude={"output", "cache"}),
-        inputs=fetched.inputs,
+        inputs=inputs,
         counts=summary.model_dump(exclude={"output"}),
         files=describe_files(config.output, names),
     ).write(config.output)
-    return summary
 
 
 def _cache_folder() -> str:

@@ -3,6 +3,7 @@
 Knows tables of queries and passages and which passages are alike; not where they come from.
 """
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -49,13 +50,16 @@ def rank_by_bm25(queries: pl.Series, passages: pl.Series, depth: int) -> tuple[R
     from numba import get_num_threads
 
     compiled = len(queries) * len(passages) > WORTH_COMPILING
-    index = bm25s.BM25(backend="numba" if compiled else "numpy")
     quiet: dict[str, Any] = {"show_progress": False}
-    index.index(bm25s.tokenize(passages.to_list(), stopwords="en", **quiet), **quiet)
+    depth = min(depth, len(passages))
+    tokens = bm25s.tokenize(passages.to_list(), stopwords="en", **quiet)
+    if not any(tokens.ids):  # bm25s cannot index them
+        return np.zeros((len(queries), depth), np.int64), np.zeros((len(queries), depth), np.float32)
+    index = bm25s.BM25(backend="numba" if compiled else "numpy")
+    index.index(tokens, **quiet)
     words = bm25s.tokenize(queries.to_list(), stopwords="en", return_ids=False, **quiet)
     # bm25s 0.3.16 refuses the whole batch if its first query has no word; an unknown word does as well as none.
     words = [query or ["\0"] for query in words]
-    depth = min(depth, len(passages))
     found = index.retrieve(words, k=depth, n_threads=get_num_threads() if compiled else 0, **quiet)
     return found.documents.astype(np.int64), found.scores
 
@@ -65,6 +69,7 @@ def _import_bm25s() -> Any:
         import bm25s
     except ImportError as error:
         raise InputError("hard negatives need bm25s: pip install 'csgen[fetch]', or give --hard-negatives 0") from error
+    logging.getLogger("bm25s").setLevel(logging.WARNING)  # on import it asks for everything down to DEBUG
     return bm25s
 
 

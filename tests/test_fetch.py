@@ -10,11 +10,12 @@ from csgen.errors import CsgenError, InputError
 from csgen.manifest import Manifest
 from csgen.schema import pair_schema
 from csgen.sources import fetch as stage
-from csgen.sources.collection import check_collection, read_collection
+from csgen.sources.collection import Description, check_collection, read_collection
 from csgen.sources.debian import split_descriptions
 from csgen.sources.descriptions import DebianDescriptions
 from csgen.sources.fetch import FetchConfig, FetchSummary, fetch
 from csgen.sources.fetched import Fetched
+from csgen.sources.irds import FetchedDataset
 
 
 def fetch_sample_to(folder: Path, **options: object) -> FetchSummary:
@@ -127,6 +128,20 @@ def test_no_training_pair_holds_a_text_of_another_split(tmp_path: Path, monkeypa
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
     with pytest.raises(InputError, match=message):
         FetchConfig.from_options({"source": "sample", "output": "out"} | options)
+
+
+def test_a_data_set_of_irds_is_written_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(dataset_id: str, folder: str, num_queries: int | None, language: str | None) -> FetchedDataset:
+        Path(folder).mkdir()
+        Path(folder, "passages.jsonl").write_text("")
+        description = Description(name=dataset_id, languages=(str(language),), licence="", source=dataset_id)
+        return FetchedDataset(description, "dev", ("passages.jsonl",), {"passages": 7, "queries": 5, "qrels": 6})
+
+    monkeypatch.setattr(stage, "fetch_irds", write)
+    options = {"source": "irds:mmarco/de/dev", "output": str(tmp_path / "out"), "languages": ("de",), "num_queries": 5}
+    summary = fetch(FetchConfig.from_options(options))
+    assert summary.rows() == [("passages", "de", 7), ("queries", "de", 5), ("judgements", "dev", 6)]
+    assert Manifest.read(str(tmp_path / "out")).inputs == {"source": "mmarco/de/dev"}
 
 
 def test_the_summary_is_a_table_and_json(tmp_path: Path) -> None:

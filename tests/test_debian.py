@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.errors import CsgenError, InputError
@@ -25,6 +25,7 @@ from csgen.sources.descriptions import (
 from csgen.sources.duplicates import connect, find_near_duplicates
 from csgen.sources.splits import assign_splits, contains_query, group_rows
 
+patient = settings(deadline=None)  # a busy machine
 A, B, C = "a" * 32, "b" * 32, "c" * 32
 
 ENGLISH = f"""\
@@ -130,6 +131,7 @@ def test_an_english_index_of_an_unknown_format_is_refused() -> None:
         join_descriptions({"en": ["Package: x\nSummary: y\n"]}, [], {})
 
 
+@patient
 @given(st.lists(st.text(), min_size=1, max_size=8))
 def test_texts_equal_but_for_case_and_punctuation_share_a_cluster(texts: list[str]) -> None:
     ascii_texts = [text.encode("ascii", "ignore").decode() for text in texts]
@@ -143,6 +145,7 @@ def test_texts_that_differ_in_one_word_of_many_are_near_duplicates_and_others_ar
     assert find_near_duplicates(pl.Series([long, long.replace("word30", "x"), other])).tolist() == [0, 0, 2]
 
 
+@patient
 @given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
 def test_connected_rows_share_the_smallest_of_them(links: list[tuple[int, int]]) -> None:
     expected = list(range(20))
@@ -160,6 +163,7 @@ def test_rows_of_one_source_or_one_cluster_are_in_one_group_however_remotely() -
     assert group_rows(clusters, rows, sources).tolist() == [0, 0, 0, 3, 3]
 
 
+@patient
 @given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from("abcdefgh")), min_size=1, max_size=40))
 def test_a_group_is_never_split(rows: list[tuple[int, str]]) -> None:
     clusters = find_near_duplicates(pl.Series([f"text {number}" for number, _ in rows]))

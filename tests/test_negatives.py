@@ -4,12 +4,13 @@ import sys
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.errors import InputError
 from csgen.sources.negatives import pair_with_negatives
 
+patient = settings(deadline=None)  # the first example imports bm25s
 WORDS = ("cat", "dog", "house", "tree", "river", "the")
 Tables = tuple[pl.DataFrame, pl.DataFrame]
 
@@ -40,6 +41,7 @@ def many() -> Tables:
     return pl.DataFrame({"query_id": ids, "query": words, "passage_id": ids}), passages
 
 
+@patient
 @given(collections())
 def test_every_query_has_its_passage_and_the_negatives_asked_for(tables: Tables) -> None:
     pairs = draw(tables)
@@ -48,6 +50,7 @@ def test_every_query_has_its_passage_and_the_negatives_asked_for(tables: Tables)
     assert positives.equals(tables[0].sort("query_id"))
 
 
+@patient
 @given(collections())
 def test_no_negative_is_the_true_passage_or_in_its_group(tables: Tables) -> None:
     group_of = dict(tables[1].select("passage_id", "group").iter_rows())
@@ -56,17 +59,20 @@ def test_no_negative_is_the_true_passage_or_in_its_group(tables: Tables) -> None
         assert group_of[passage] != true_group[query]
 
 
+@patient
 @given(collections())
 def test_no_passage_stands_twice_beside_a_query(tables: Tables) -> None:
     assert not draw(tables).select("query_id", "passage_id").is_duplicated().any()
 
 
+@patient
 @given(collections(), st.integers(0, 100))
 def test_the_order_of_the_rows_changes_nothing(tables: Tables, seed: int) -> None:
     shuffled = tuple(table.sample(fraction=1, shuffle=True, seed=seed) for table in tables)
     assert draw((shuffled[0], shuffled[1])).equals(draw(tables))
 
 
+@patient
 @given(collections())
 def test_other_queries_change_no_draw(tables: Tables) -> None:
     queries, passages = tables

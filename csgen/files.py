@@ -9,6 +9,7 @@ import lzma
 import os
 import posixpath
 from collections.abc import Iterator
+from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
 import fsspec
@@ -100,7 +101,10 @@ def replace_file(path: str) -> Iterator[IO[bytes]]:
         try:
             with fs.open(temporary, "wb") as stream:
                 yield stream
-            fs.mv(temporary, inner) if not isinstance(fs, LocalFileSystem) else os.replace(temporary, inner)
+            if isinstance(fs, LocalFileSystem):
+                Path(temporary).replace(inner)  # atomic, which fsspec's mv does not promise
+            else:
+                fs.mv(temporary, inner)
         except BaseException:
             with contextlib.suppress(Exception):
                 fs.rm_file(temporary)

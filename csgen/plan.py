@@ -40,7 +40,7 @@ class Plan:
     sides: dict[Side, SidePrediction]
     coverage: pl.DataFrame  # of the sample's words by language and frequency band (csgen.lexicon.coverage)
     seconds: float  # of switching and writing with the workers given, measured on one core with the sample
-    bytes: int  # of output
+    num_bytes: int  # of output
 
 
 def make_plan(config: PlanConfig) -> Plan:
@@ -55,13 +55,19 @@ def make_plan(config: PlanConfig) -> Plan:
     switcher = Switcher(solved, table)
     seconds, size = _try_out(switcher, batches)
     scale = (rows or sampled) / sampled
-    histogram = count_tokens(batches, switcher)
-    targets = {*config.languages_of("query"), *config.languages_of("passage")}
-    entries = read_entries(config.lexicon).filter(
-        pl.col("source_language") == config.source_language, pl.col("target_language").is_in(targets)
-    )
+    covered = measure_coverage(config, config.lexicon, batches)
     workers = config.workers or os.cpu_count() or 1
-    return Plan(rows, sampled, sides, coverage(entries, histogram), seconds * scale / workers, round(size * scale))
+    return Plan(rows, sampled, sides, covered, seconds * scale / workers, round(size * scale))
+
+
+def measure_coverage(policy: Policy, lexicon: str, batches: list[pa.RecordBatch]) -> pl.DataFrame:
+    """What `csgen.lexicon.coverage.coverage` says of these pairs' words, for the target languages of the policy."""
+    histogram = count_tokens(batches, Switcher(policy, read_table(lexicon, policy.source_language)))
+    targets = {*policy.languages_of("query"), *policy.languages_of("passage")}
+    entries = read_entries(lexicon).filter(
+        pl.col("source_language") == policy.source_language, pl.col("target_language").is_in(targets)
+    )
+    return coverage(entries, histogram)
 
 
 def _try_out(switcher: Switcher, batches: list[pa.RecordBatch]) -> tuple[float, int]:

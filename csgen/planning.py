@@ -78,7 +78,7 @@ def count_tokens(batches: Iterable[pa.RecordBatch], switcher: Switcher) -> pl.Da
 
 
 def predict(policy: Policy, table: Table, batches: list[pa.RecordBatch]) -> dict[Side, SidePrediction]:
-    """What the policy will do to each side, by its probabilities or, where it has a target ratio, by solving for them."""
+    """What the policy will do to each side, by its probabilities or those that its target ratio asks for."""
     switcher = Switcher(policy, table)
     histogram = count_tokens(batches, switcher)
     predictions: dict[Side, SidePrediction] = {}

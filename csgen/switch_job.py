@@ -71,7 +71,7 @@ class Part:
 
     index: int
     rows: int
-    bytes: int
+    num_bytes: int
     xxh3_128: str  # of the file
     content: str  # of the rows, whatever the version of the Parquet writer
     counts: dict[Side, Counts]
@@ -80,6 +80,10 @@ class Part:
     @property
     def name(self) -> str:
         return f"part-{self.index:05d}.parquet"
+
+    def describe(self) -> dict[str, Any]:
+        """What the manifest says of the file."""
+        return {"rows": self.rows, "bytes": self.num_bytes, "xxh3_128": self.xxh3_128, "content": self.content}
 
     def to_json(self) -> bytes:
         return json.dumps(asdict(self), ensure_ascii=False).encode()
@@ -386,7 +390,7 @@ def _describe(job: SwitchJob, parts: list[Part]) -> Manifest:
             describe_input(job.config.pairs, job.config.split, job.config.source_language).ignored_columns
         )
     }
-    files = {p.name: {"rows": p.rows, "bytes": p.bytes, "xxh3_128": p.xxh3_128, "content": p.content} for p in parts}
+    files = {p.name: p.describe() for p in parts}
     return Manifest(stage=STAGE, config=job.config.identity(), inputs=inputs, counts=counts, files=files)
 
 

@@ -8,17 +8,18 @@ import io
 import json
 import unicodedata
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from csgen.characters import fold
 from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
+from csgen.lexicon.entries import fold_column
 from csgen.switching.kernel import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, find_node, hash_bytes
-from csgen.switching.primitives import GOLDEN, SLACK, mix
+from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
 _ARRAYS = ("slots", "child_keys", "child_values", "ranges", "targets", "cumulative", "pool")
 _ONE = 1 << 32
@@ -111,10 +112,9 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
 
 def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     """The distinct look-up keys, sorted, and the merged translations with their order within key and language."""
-    sources = entries["source"].unique()
-    folded = pl.DataFrame({"source": sources, "key": [" ".join(fold(s).split()) for s in sources]})
+    words = fold_column(entries["source"]).str.strip_chars().str.replace_all(r"\s+", " ")
     merged = (
-        entries.join(folded, on="source")
+        entries.with_columns(key=words)
         .group_by("key", "target_language", "target")
         .agg(pl.col("weight").sort().sum(), pl.col("rank").min())
         .sort("key", "target_language", pl.col("weight") * -1.0, "rank", "target")
@@ -131,7 +131,7 @@ def _build_nodes(keys: pl.Series) -> tuple[list[str], pl.DataFrame]:
     split = keys.str.split(" ")
     words = split.explode().unique().sort()
     levels = [pl.DataFrame({"key": words}).with_columns(parent_key=pl.lit(None, pl.String), last=pl.col("key"))]
-    for length in range(2, int(split.list.len().max() or 1) + 1):
+    for length in range(2, max(split.list.len().to_list(), default=1) + 1):
         longer = split.filter(split.list.len() >= length)
         level = pl.DataFrame(
             {
@@ -166,7 +166,8 @@ def _cumulative(ranked: pl.DataFrame) -> NDArray[np.uint32]:
     groups = ["node", "target_language"]
     sums = pl.col("weight").cum_sum()
     share = ranked.select((sums / sums.last()).over(groups)).to_series()
-    return np.minimum(np.rint(share.to_numpy() * _ONE), _ONE - 1).astype(np.uint32)
+    bounds: NDArray[np.float64] = np.rint(share.to_numpy() * _ONE)
+    return np.minimum(bounds, _ONE - 1).astype(np.uint32)
 
 
 class _Pool:
@@ -215,8 +216,8 @@ def _hash_children(nodes: pl.DataFrame) -> tuple[NDArray[np.uint64], NDArray[np.
     return child_keys, child_values, 64 - bits
 
 
-@njit(cache=True)
-def _insert_children(keys, values, child_keys, child_values, shift):  # type: ignore[no-untyped-def]
+@compiled
+def _insert_children(keys: Any, values: Any, child_keys: Any, child_values: Any, shift: int) -> None:
     for k in range(len(keys)):
         at = np.int64(mix(keys[k]) >> np.uint64(shift))
         while child_keys[at] != EMPTY:
@@ -241,8 +242,8 @@ def _hash_words(words: list[str], has_children: NDArray[np.bool_], pool: _Pool) 
     return slots, 64 - bits, int(lengths.max(initial=0))
 
 
-@njit(cache=True)
-def _insert_words(data, starts, lengths, places, flags, slots, shift):  # type: ignore[no-untyped-def]
+@compiled
+def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, flags: Any, slots: Any, shift: int) -> None:
     for k in range(len(starts)):
         length = lengths[k]
         first, second = np.uint64(0), np.uint64(0)
@@ -266,7 +267,7 @@ def _insert_words(data, starts, lengths, places, flags, slots, shift):  # type: 
 
 def _frozen(arrays: TableArrays) -> TableArrays:
     """The same arrays, read-only and plain: Numba then compiles one kernel for built, mapped and shared ones."""
-    plain = {name: np.asarray(getattr(arrays, name)).view(np.ndarray) for name in _ARRAYS}
+    plain: dict[str, Any] = {name: np.asarray(getattr(arrays, name)).view(np.ndarray) for name in _ARRAYS}
     for array in plain.values():
         array.flags.writeable = False
     return arrays._replace(**plain)
@@ -295,8 +296,8 @@ def read_table(folder: str, source_language: str) -> Table:
         )
     with open_input(join(stem, "table.json")) as stream:
         description = json.load(stream)
-    loaded = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
-    numbers = {n: description[n] for n in ("slot_shift", "child_shift", "max_key_bytes")}
+    loaded: dict[str, Any] = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
+    numbers: dict[str, Any] = {n: description[n] for n in ("slot_shift", "child_shift", "max_key_bytes")}
     return Table(source_language, tuple(description["languages"]), _frozen(TableArrays(**loaded, **numbers)))
 
 

@@ -7,7 +7,6 @@ name. `reference.py` of the tests says the same in plain Python, and the two mus
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from csgen.characters import DIGIT, LOWER, SPACE, UNSPACED, UPPER, WORD
@@ -15,8 +14,10 @@ from csgen.switching.primitives import (
     GOLDEN,
     SLACK,
     class_at,
+    compiled,
     copy_bytes,
     decode,
+    inlined,
     load_u64,
     mix,
     prefetch,
@@ -129,7 +130,7 @@ class Spans(NamedTuple):
     source_data: NDArray[np.uint8]
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def hash_bytes(data: Any, start: int, length: int, seed: np.uint64) -> np.uint64:
     """A hash of bytes, whatever stands behind them: eight a step, the last ones zero-padded, the length first."""
     state = mix(seed + np.uint64(length))
@@ -145,7 +146,7 @@ def hash_bytes(data: Any, start: int, length: int, seed: np.uint64) -> np.uint64
     return state
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def pair_keys(
     query_ids: Any, query_offsets: Any, passage_ids: Any, passage_offsets: Any, seed: np.uint64, keys: Any
 ) -> None:
@@ -157,7 +158,7 @@ def pair_keys(
         keys[i] = hash_bytes(passage_ids, start, np.int64(passage_offsets[i + 1]) - start, state)
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _lower_ascii(word: np.uint64) -> np.uint64:
     """Eight bytes with A-Z put into lower case; other bytes stay."""
     low = word & ~_HIGH_BITS
@@ -166,7 +167,7 @@ def _lower_ascii(word: np.uint64) -> np.uint64:
     return word | (((above ^ beyond) & ~word & _HIGH_BITS) >> np.uint64(2))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _fold_bytes(data: Any, start: int, end: int, folded: Any, folding: Folding) -> int:
     """Write the folded form of data[start:end] to `folded`, zero bytes behind it; returns its length."""
     filled = 0
@@ -197,19 +198,19 @@ def _fold_bytes(data: Any, start: int, end: int, folded: Any, folding: Folding) 
     return filled
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _key_mask(length: int) -> np.uint64:
     """A mask of the low `length` bytes, 0 to 8."""
     return _ZERO if length == 0 else EMPTY >> np.uint64(64 - 8 * length)
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _home(table: TableArrays, first: np.uint64, second: np.uint64, length: int) -> int:
     """The slot at which the search for a key begins."""
     return np.int64(mix(first + second * GOLDEN + np.uint64(length)) >> np.uint64(table.slot_shift))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _find_slot(
     table: TableArrays, at: int, first: np.uint64, second: np.uint64, length: int, key: Any, key_start: int
 ) -> int:
@@ -236,7 +237,7 @@ def _find_slot(
         at = (at + 1) & last
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _look_up(data: Any, start: int, end: int, table: TableArrays, folding: Folding, folded: Any) -> int:
     """The slot of the word data[start:end], folded, or NO_NODE."""
     length = end - start
@@ -249,7 +250,7 @@ def _look_up(data: Any, start: int, end: int, table: TableArrays, folding: Foldi
     return _find_slot(table, _home(table, one, two, length), one, two, length, folded, 0)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _child(table: TableArrays, node: int, word: int) -> int:
     """The child value (node << 1 | HAS_CHILDREN) of a phrase's beginning and its next word, or NO_NODE."""
     key = (np.uint64(node) << _HALF) | np.uint64(word)
@@ -262,9 +263,9 @@ def _child(table: TableArrays, node: int, word: int) -> int:
     return NO_NODE
 
 
-@njit(cache=True, _nrt=False)
+@compiled
 def find_node(table: TableArrays, word: Any, length: int, parent: int) -> int:
-    """The node of a folded word (word[:length]), or of the phrase `parent` with that word behind it; NO_NODE if none."""
+    """The node of a folded word (word[:length]), or of the phrase `parent` with that word behind it, or NO_NODE."""
     one, two = load_u64(word, 0) & _key_mask(min(length, 8)), load_u64(word, 8) & _key_mask(max(min(length, 16) - 8, 0))
     if length > INLINE_KEY_BYTES:
         one, two = hash_bytes(word, 0, length, _ZERO), _ZERO
@@ -278,12 +279,12 @@ def find_node(table: TableArrays, word: Any, length: int, parent: int) -> int:
     return value >> 1 if value != NO_NODE else NO_NODE
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _has(table: TableArrays, node: int, language: int) -> bool:
     return table.ranges[node, language + 1] > table.ranges[node, language]
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _draw_language(rule: SideRule, draw: np.uint64) -> int:
     """The index of the drawn language among the side's; `draw` is uniform below 2**32."""
     chosen = 0
@@ -292,7 +293,7 @@ def _draw_language(rule: SideRule, draw: np.uint64) -> int:
     return chosen
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _draw_again(rule: SideRule, table: TableArrays, node: int, draw: np.uint64) -> int:
     """Draw among those of the side's languages that have the node; NO_NODE if none does."""
     total, below = _ZERO, _ZERO
@@ -314,7 +315,7 @@ def _draw_again(rule: SideRule, table: TableArrays, node: int, draw: np.uint64) 
     return NO_NODE
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _usable(rule: SideRule, table: TableArrays, node: int, language: int) -> bool:
     """Whether the node has a translation into the drawn language, or into any where a lacking one draws again."""
     if _has(table, node, rule.languages[language]):
@@ -326,7 +327,7 @@ def _usable(rule: SideRule, table: TableArrays, node: int, language: int) -> boo
     return False
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _draw_target(rule: SideRule, table: TableArrays, first: int, last: int, draw: np.uint64) -> int:
     """The index of the drawn translation among targets[first:last]; NO_NODE: the word itself was drawn."""
     if rule.translation == BEST:
@@ -342,15 +343,15 @@ def _draw_target(rule: SideRule, table: TableArrays, first: int, last: int, draw
     return first + picked - 1 if picked else NO_NODE
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _is_blank(byte: int) -> bool:
     """ASCII white space."""
     return byte == 32 or 9 <= byte <= 13
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _case_of(data: Any, start: int, end: int, folding: Folding) -> tuple[int, bool]:
-    """The writing that carries over the case of data[start:end], and whether in a word upper case follows lower case."""
+    """The writing that carries over the case of data[start:end], and whether a word has upper behind lower case."""
     uppers, lowers, first, mixed, after_lower = 0, 0, False, False, False
     at = start
     while at < end:
@@ -370,7 +371,7 @@ def _case_of(data: Any, start: int, end: int, folding: Folding) -> tuple[int, bo
     return (TITLE if first else AS_LISTED), mixed
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _is_bare(data: Any, first: int, length: int, start: int, end: int) -> bool:
     """Whether blanks or the text's edge stand around a token, but for one comma or full stop: the quick common case."""
     if start > 0 and not _is_blank(data[first + start - 1]):
@@ -380,7 +381,7 @@ def _is_bare(data: Any, first: int, length: int, start: int, end: int) -> bool:
     return end >= length or _is_blank(data[first + end])
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _chunk_kind(data: Any, start: int, end: int) -> int:
     """PROTECT_URLS and PROTECT_CODE, as they hold for data[start:end], a run without white space.
 
@@ -412,15 +413,15 @@ def _chunk_kind(data: Any, start: int, end: int) -> int:
     return kind
 
 
-@njit(inline="always", _nrt=False)
+@inlined
 def _is_plain(byte: int) -> bool:
     """An ASCII letter or digit."""
     return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _opens_sentence(data: Any, first: int, start: int) -> bool:
-    """Whether the text or a sentence begins at `start`: before it, behind blanks and opening marks, stand . ! ? or nothing."""
+    """Whether a sentence begins at `start`: before blanks and opening marks there stand . ! ? : or nothing."""
     at = first + start - 1
     while at >= first:
         byte = data[at]
@@ -432,7 +433,7 @@ def _opens_sentence(data: Any, first: int, start: int) -> bool:
     return True
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _select(key: np.uint64, num_tokens: int, rule: SideRule, work: Workspace) -> int:
     """Draw every token's number, and list the tokens below the threshold; returns how many."""
     for t in range(num_tokens):
@@ -444,7 +445,7 @@ def _select(key: np.uint64, num_tokens: int, rule: SideRule, work: Workspace) ->
     return count
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _longest(
     data: Any, first: int, bounds: Any, begin: int, end: int, slot: int, language: int,
     rule: SideRule, table: TableArrays, folding: Folding, folded: Any,
@@ -478,13 +479,13 @@ def _longest(
     return best, words
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _is_number(rule: SideRule, table: TableArrays, slot: int) -> bool:
     """Whether a word has a digit and such words are protected."""
     return rule.protect & PROTECT_NUMBERS != 0 and table.slots[slot, 3] & np.uint64(HAS_DIGIT) != _ZERO
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _chunk_around(data: Any, first: int, length: int, start: int, end: int, folding: Folding) -> tuple[int, int]:
     """The end of the run without white space around a token, and its kind."""
     while start > 0:
@@ -499,7 +500,7 @@ def _chunk_around(data: Any, first: int, length: int, start: int, end: int, fold
     return end, _chunk_kind(data, first + start, first + end)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _hash_selected(
     data: Any, first: int, bounds: Any, begin: int, count: int, table: TableArrays, work: Workspace
 ) -> None:
@@ -519,7 +520,7 @@ def _hash_selected(
             work.places[s] = place
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _resolve_selected(
     data: Any, first: int, bounds: Any, begin: int, count: int, key: np.uint64,
     rule: SideRule, table: TableArrays, folding: Folding, work: Workspace,
@@ -540,7 +541,7 @@ def _resolve_selected(
             prefetch(table.ranges, np.int64(table.slots[slot, 2] & _LOW) * table.ranges.shape[1])
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _is_protected(
     data: Any, first: int, start: int, chunk_kind: int, mixed: bool, rule: SideRule, folding: Folding
 ) -> bool:
@@ -552,7 +553,7 @@ def _is_protected(
     return False
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _plan_row(
     data: Any, first: int, length: int, bounds: Any, begin: int, end: int, key: np.uint64,
     rule: SideRule, table: TableArrays, folding: Folding, work: Workspace,
@@ -622,7 +623,7 @@ def _plan_row(
     return found
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _place_targets(table: TableArrays, work: Workspace, found: int) -> None:
     """Turn the number and the writing of each translation into its offset and length, and ask for its text."""
     for r in range(found):
@@ -632,13 +633,13 @@ def _place_targets(table: TableArrays, work: Workspace, found: int) -> None:
         prefetch(table.pool, np.int64(work.offsets[r]))
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _needs_space(left: int, right: int) -> bool:
-    """Whether two characters that now touch belong to two words: both are word characters, and one's script uses spaces."""
+    """Whether two characters that now touch belong to two words: both are of words, and one's script uses spaces."""
     return (left & right & WORD) != 0 and (left & right & UNSPACED) == 0
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _class_before(data: Any, end: int, folding: Folding) -> int:
     """The class of the character that ends at `end`."""
     at = end - 1
@@ -647,7 +648,7 @@ def _class_before(data: Any, end: int, folding: Folding) -> int:
     return class_at(data, at, folding.class_pages, folding.class_values)
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _note_span(spans: Spans, noted: int, data: Any, first: int, work: Workspace, r: int, start: int, end: int) -> None:
     source = np.int64(spans.source_offsets[noted])
     length = np.int64(work.ends[r] - work.starts[r])
@@ -656,7 +657,7 @@ def _note_span(spans: Spans, noted: int, data: Any, first: int, work: Workspace,
     spans.starts[noted], spans.ends[noted], spans.languages[noted] = start, end, work.languages[r]
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _write_row(
     data: Any, first: int, length: int, found: int, rule: SideRule, pool: Any, folding: Folding, work: Workspace,
     out: Any, begin: int, spans: Spans, noted: int,
@@ -694,14 +695,14 @@ def _write_row(
     return at + length - done
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _space_follows(data: Any, start: int, out: Any, end: int, folding: Folding) -> bool:
     """Whether the text data[start:], put behind out[:end], would run into its last word."""
     right = class_at(data, start, folding.class_pages, folding.class_values)
     return _needs_space(_class_before(out, end, folding), right)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def switch_rows(
     data: Any, offsets: Any, bounds: Any, bound_offsets: Any, keys: Any, first_row: int,
     rule: SideRule, table: TableArrays, folding: Folding, work: Workspace, output: Output, spans: Spans, counts: Any,
@@ -737,7 +738,7 @@ def switch_rows(
     return len(keys)
 
 
-@njit(cache=True, nogil=True, _nrt=False)
+@compiled
 def list_tokens(
     data: Any, offsets: Any, bounds: Any, bound_offsets: Any, rule: SideRule, folding: Folding,
     tokens: Any, token_offsets: Any, protected: Any,
@@ -767,7 +768,7 @@ def list_tokens(
             token_offsets[t] = filled
 
 
-@njit(nogil=True, forceinline=True, _nrt=False)
+@inlined
 def _has_digit(data: Any, start: int, end: int, folding: Folding) -> bool:
     at = start
     while at < end:

@@ -4,12 +4,19 @@ Numba's disk cache watches only the file of a cached function, so after a change
 kernels that inline these pieces (`make clean-cache`; the test suite does it by itself).
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+emitted: Callable[[_Function], _Function] = intrinsic  # its body writes LLVM instructions
+# inlined and compiled: without Numba's reference counts, which made up more than half of the kernels' time; it also rules out allocations.
+inlined: Callable[[_Function], _Function] = njit(nogil=True, forceinline=True, _nrt=False)
+compiled: Callable[[_Function], _Function] = njit(cache=True, nogil=True, _nrt=False)
 
 GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
@@ -26,19 +33,19 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
     return builder.bitcast(address, pointee.as_pointer())
 
 
-@intrinsic
+@emitted
 def load_u64(typingctx: Any, array: Any, index: Any) -> Any:
     """The 8 bytes at `index` of a uint8 array as a little-endian uint64; no bounds check."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
-        pointer = _pointer(context, builder, signature.args[0], *arguments, word)
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], word)
         return builder.load(pointer, align=1, typ=word)
 
     return types.uint64(array, types.int64), codegen
 
 
-@intrinsic
+@emitted
 def copy_32(typingctx: Any, target: Any, target_index: Any, source: Any, source_index: Any) -> Any:
     """Copy 32 bytes between uint8 arrays; no bounds check."""
 
@@ -52,7 +59,7 @@ def copy_32(typingctx: Any, target: Any, target_index: Any, source: Any, source_
     return types.void(target, types.int64, source, types.int64), codegen
 
 
-@intrinsic
+@emitted
 def scan_block(typingctx: Any, array: Any, index: Any) -> Any:
     """Masks over the 64 bytes at `index`, bit i for byte i: ASCII letters and digits, non-ASCII bytes, apostrophes."""
 
@@ -66,7 +73,7 @@ def scan_block(typingctx: Any, array: Any, index: Any) -> Any:
         def mask(bits: Any) -> Any:
             return builder.bitcast(bits, ir.IntType(BLOCK))
 
-        pointer = _pointer(context, builder, signature.args[0], *arguments, vector)
+        pointer = _pointer(context, builder, signature.args[0], arguments[0], arguments[1], vector)
         block = builder.load(pointer, align=1, typ=vector)
         letters = builder.icmp_unsigned("<", builder.sub(builder.or_(block, splat(0x20)), splat(ord("a"))), splat(26))
         digits = builder.icmp_unsigned("<", builder.sub(block, splat(ord("0"))), splat(10))
@@ -78,7 +85,7 @@ def scan_block(typingctx: Any, array: Any, index: Any) -> Any:
     return types.UniTuple(types.uint64, 3)(array, types.int64), codegen
 
 
-@intrinsic
+@emitted
 def trailing_zeros(typingctx: Any, word: Any) -> Any:
     """The number of zero bits below the lowest set bit; `word` must not be 0."""
 
@@ -88,7 +95,7 @@ def trailing_zeros(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@intrinsic
+@emitted
 def count_ones(typingctx: Any, word: Any) -> Any:
     """The number of set bits."""
 
@@ -98,7 +105,7 @@ def count_ones(typingctx: Any, word: Any) -> Any:
     return types.int64(types.uint64), codegen
 
 
-@intrinsic
+@emitted
 def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     """Ask for the cache line of element `index` of an array (flat, C order), which is read soon."""
 
@@ -116,7 +123,7 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
     return types.void(array, types.int64), codegen
 
 
-@njit(inline="always")
+@inlined
 def mix(word: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every bit depends on every bit.
 
@@ -127,7 +134,7 @@ def mix(word: np.uint64) -> np.uint64:
     return word ^ (word >> np.uint64(31))
 
 
-@njit(inline="always")
+@inlined
 def copy_bytes(target: Any, target_index: int, source: Any, source_index: int, length: int) -> None:
     """Copy `length` bytes, 32 at a time; up to 31 bytes behind the end are read and overwritten."""
     done = 0
@@ -136,7 +143,7 @@ def copy_bytes(target: Any, target_index: int, source: Any, source_index: int, l
         done += 32
 
 
-@njit(inline="always")
+@inlined
 def sequence_length(lead: int) -> int:
     """Bytes of the UTF-8 sequence that begins with byte `lead`."""
     if lead < 0x80:
@@ -146,7 +153,7 @@ def sequence_length(lead: int) -> int:
     return 3 if lead < 0xF0 else 4
 
 
-@njit(inline="always")
+@inlined
 def decode(data: Any, index: int) -> int:
     """The code point whose UTF-8 sequence begins at `index`."""
     lead = np.int64(data[index])
@@ -161,7 +168,7 @@ def decode(data: Any, index: int) -> int:
     return ((lead & 0x07) << 18) | (second << 12) | (third << 6) | (np.int64(data[index + 3]) & 0x3F)
 
 
-@njit(inline="always")
+@inlined
 def class_at(data: Any, index: int, pages: Any, values: Any) -> int:
     """The class bits (csgen.characters) of the character that begins at `index`."""
     code_point = decode(data, index)

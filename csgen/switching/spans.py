@@ -5,7 +5,7 @@ import pyarrow as pa
 from numba import njit
 
 from csgen.errors import InputError
-from csgen.switching.switcher import _buffers
+from csgen.switching.switcher import buffers_of
 
 
 def undo_switches(texts: pa.Array, switches: pa.Array) -> pa.Array:
@@ -15,8 +15,8 @@ def undo_switches(texts: pa.Array, switches: pa.Array) -> pa.Array:
     text stood as `source`. An InputError where spans overlap, are out of order or leave the text.
     """
     spans = switches.flatten()
-    sources, source_offsets = _buffers(spans.field("source"))
-    data, offsets = _buffers(texts)
+    sources, source_offsets = buffers_of(spans.field("source"))
+    data, offsets = buffers_of(texts)
     starts, ends = (np.ascontiguousarray(spans.field(name).to_numpy()) for name in ("start", "end"))
     rows = np.zeros(len(switches) + 1, np.int64)
     rows[1:] = np.cumsum(switches.value_lengths().to_numpy())

@@ -202,12 +202,12 @@ def _compile_rule(policy: Policy, table: Table, side: Side) -> kernel.SideRule:
 
 def _pair_keys(pairs: pa.RecordBatch, seed: int) -> NDArray[np.uint64]:
     keys = np.empty(pairs.num_rows, np.uint64)
-    query_ids, passage_ids = _buffers(pairs.column("query_id")), _buffers(pairs.column("passage_id"))
+    query_ids, passage_ids = buffers_of(pairs.column("query_id")), buffers_of(pairs.column("passage_id"))
     kernel.pair_keys(*_padded(*query_ids), *_padded(*passage_ids), np.uint64(seed), keys)
     return keys
 
 
-def _buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:
+def buffers_of(texts: pa.Array) -> tuple[Bytes, Offsets]:
     """The data and the offsets behind a string array, without a copy."""
     _, offsets, data = texts.buffers()
     if offsets is None or len(texts) == 0:
@@ -217,7 +217,7 @@ def _buffers(texts: pa.Array) -> tuple[Bytes, Offsets]:
 
 
 def _padded(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
-    """The same texts with SLACK readable bytes behind them, copied only if there are none yet; both arrays read-only."""
+    """The same texts with SLACK readable bytes behind them, copied only if there are none yet; read-only."""
     first, last = int(offsets[0]), int(offsets[-1])
     if last + SLACK > len(data):
         copy = np.zeros(last - first + SLACK, np.uint8)
@@ -230,7 +230,7 @@ def _padded(data: Bytes, offsets: Offsets) -> tuple[Bytes, Offsets]:
 
 def _chunks(texts: pa.Array) -> Iterator[tuple[range, Bytes, Offsets]]:
     """Cut an array into runs of rows of about _CHUNK_BYTES."""
-    data, offsets = _buffers(texts)
+    data, offsets = buffers_of(texts)
     start = 0
     while start < len(texts):
         stop = int(np.searchsorted(offsets, int(offsets[start]) + _CHUNK_BYTES, side="right")) - 1
@@ -254,7 +254,7 @@ class _TextBuilder:
     """Grows an Arrow string array; its memory comes from Arrow's pool, which keeps pages warm."""
 
     def __init__(self, texts: pa.Array) -> None:
-        _, offsets = _buffers(texts)
+        _, offsets = buffers_of(texts)
         self._offsets = np.zeros(len(texts) + 1, np.int32)
         size = int(offsets[-1] - offsets[0])
         self._allocate(size + size // 4 + 16 * SLACK)

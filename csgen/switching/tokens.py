@@ -7,14 +7,15 @@ between two of them belong to it (`don't`, `aujourd'hui`). Everything else separ
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from csgen.characters import CLASS_PAGES, CLASS_VALUES, GLUE, WORD
 from csgen.switching.primitives import (
     BLOCK,
     class_at,
+    compiled,
     count_ones,
+    inlined,
     scan_block,
     sequence_length,
     trailing_zeros,
@@ -24,7 +25,7 @@ _ONE = np.uint64(1)
 _ALL = np.uint64(0xFFFFFFFFFFFFFFFF)
 
 
-@njit(nogil=True)
+@inlined
 def _classify_high(data: Any, base: int, high: np.uint64, pages: Any, values: Any) -> tuple[Any, Any, bool]:
     """Word bits of a block's non-ASCII characters, those that spill into the next block, and whether glue was seen.
 
@@ -47,7 +48,7 @@ def _classify_high(data: Any, base: int, high: np.uint64, pages: Any, values: An
     return word, spill, glued
 
 
-@njit(nogil=True)
+@inlined
 def _join_glued(data: Any, first: int, bounds: Any, begin: int, end: int, pages: Any, values: Any) -> int:
     """Merge words between which a single glue character stands; returns the new end of `bounds`."""
     kept = begin
@@ -65,7 +66,7 @@ def _join_glued(data: Any, first: int, bounds: Any, begin: int, end: int, pages:
     return kept + 2
 
 
-@njit(nogil=True)
+@inlined
 def _scan_text(data: Any, first: int, length: int, bounds: Any, begin: int, pages: Any, values: Any) -> int:
     """Write the edges of the text's words to `bounds` from `begin` on; returns where they end."""
     filled, carry, spill, glued = begin, np.uint64(0), np.uint64(0), False
@@ -96,7 +97,7 @@ def _scan_text(data: Any, first: int, length: int, bounds: Any, begin: int, page
     return filled
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _word_bounds(data: Any, offsets: Any, bounds: Any, bound_offsets: Any, pages: Any, values: Any) -> None:
     filled = 0
     bound_offsets[0] = 0
@@ -107,7 +108,7 @@ def _word_bounds(data: Any, offsets: Any, bounds: Any, bound_offsets: Any, pages
 
 
 def word_bounds(
-    data: NDArray[np.uint8], offsets: NDArray[np.int64], bounds: NDArray[np.int32], bound_offsets: NDArray[np.int64]
+    data: NDArray[np.uint8], offsets: NDArray[np.int32], bounds: NDArray[np.int32], bound_offsets: NDArray[np.int64]
 ) -> None:
     """Find the words of many texts.
 

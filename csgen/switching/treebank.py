@@ -405,7 +405,7 @@ def _write_bounds(flags: _Text, length: int, starts: _Marks, ends: _Marks, fille
 @_compiled_and_cached
 def treebank_tokens(
     data: _Text,
-    offsets: NDArray[np.int64],
+    offsets: NDArray[np.int32] | NDArray[np.int64],
     starts: _Marks,
     ends: _Marks,
     token_offsets: NDArray[np.int64],

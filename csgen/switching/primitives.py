@@ -13,8 +13,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
-emitted: Callable[[_Function], _Function] = intrinsic  # its body writes LLVM instructions
-# inlined and compiled: without Numba's reference counts, which made up more than half of the kernels' time; it also rules out allocations.
+emitted: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic  # the body writes LLVM instructions
+# Without Numba's reference counts, which made up more than half of the kernels' time; this rules out allocations too.
 inlined: Callable[[_Function], _Function] = njit(nogil=True, forceinline=True, _nrt=False)
 compiled: Callable[[_Function], _Function] = njit(cache=True, nogil=True, _nrt=False)
 

@@ -28,7 +28,8 @@ class StageConfig(BaseModel):
 
 
 def _explain(detail: Any) -> str:
-    option = "--" + "-".join(str(part) for part in detail["loc"]).replace("_", "-") if detail["loc"] else "options"
+    name, *inner = detail["loc"] or ("options",)
+    option = f"--{name.replace('_', '-')}" + "".join(f", {key}" for key in inner if isinstance(key, str))
     if detail["type"] == "extra_forbidden":
         return f"{option}: no such option"
     if detail["type"] == "missing":

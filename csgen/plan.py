@@ -28,7 +28,9 @@ class PlanConfig(Policy):
     split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
     sample_rows: int = Field(SAMPLE_ROWS, ge=1, description="rows that the prediction is made from, 1 or more")
-    workers: int | None = Field(None, ge=1, description="workers that the time is estimated for; default: all CPUs")
+    workers: int | None = Field(
+        None, ge=1, description="workers that the time is estimated for, 1 or more; default: all CPUs"
+    )
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,9 @@ class SwitchConfig(Policy):
     rows_per_shard: int = Field(250_000, ge=1, description="rows of one output file of Parquet input, 1 or more")
     workers: int | None = Field(None, ge=1, description="shards worked on at a time, 1 or more; default: all CPUs")
     on_error: Literal["fail", "skip"] = Field("fail", description="what to do about a bad row: fail, or set it aside")
-    max_errors: int = Field(1000, ge=0, description="with --on-error skip: more bad rows than this fail the job")
+    max_errors: int = Field(
+        1000, ge=0, description="with --on-error skip: more bad rows than this fail the job, 0 or more"
+    )
 
     def identity(self) -> dict[str, Any]:
         """The options that decide what the output holds."""

@@ -17,8 +17,10 @@ class VerifyConfig(StageConfig):
     """Options of `csgen verify`."""
 
     folder: str = Field(min_length=1, description="output of csgen switch; may be a URI")
-    sample: int | None = Field(None, ge=1, description="recompute this many parts, drawn by --seed; default: all")
-    seed: int = Field(0, ge=0, description="seed of the draw of parts")
+    sample: int | None = Field(
+        None, ge=1, description="recompute this many parts, 1 or more, drawn by --seed; default: all"
+    )
+    seed: int = Field(0, ge=0, description="seed of the draw of parts, 0 or more")
 
 
 @dataclass(frozen=True)

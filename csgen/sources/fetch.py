@@ -44,11 +44,16 @@ class FetchConfig(StageConfig):
     )
     negatives: int = Field(4, ge=0, le=100, description="negatives for each English training pair, 0 to 100")
     hard_negatives: int = Field(
-        2, ge=0, le=100, description="how many of these are drawn from BM25's best 50 passages, the rest at random"
+        2,
+        ge=0,
+        le=100,
+        description="of these, 0 to 100 are drawn from BM25's best 50 passages, the rest at random",
     )
     seed: int = Field(1, ge=0, lt=1 << 63, description="seed of the draws of negatives, 0 or more")
     num_queries: int | None = Field(
-        None, ge=1, description="of irds:ID, keep the first so many queries and the passages judged for them; none: all"
+        None,
+        ge=1,
+        description="of irds:ID, keep the first so many queries (1 or more) and passages judged for them; none: all",
     )
     cache: str = Field(
         "", description="local folder where apt keeps what it fetched; none: csgen/apt in the user's cache folder"

@@ -1,0 +1,51 @@
+"""Fixtures that several test files share; what is costly is made once a session."""
+
+import json
+from importlib.resources import files as package_files
+
+import polars as pl
+import pytest
+
+from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
+
+
+@pytest.fixture(scope="session")
+def sample_lexicon(tmp_path_factory):
+    """The folder of the lexicon that the package carries, built."""
+    folder = str(tmp_path_factory.mktemp("lexicon") / "sample")
+    build_lexicon(LexiconBuildConfig(sources=("sample",), output=folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def sample_rows():
+    """60 English pairs as rows: the carried queries, each with the passage of its place."""
+
+    def read(name):
+        lines = (package_files("csgen") / "sample" / "en" / name).read_text().splitlines()
+        return [json.loads(line) for line in lines]
+
+    return [
+        {"query_id": q["_id"], "query": q["text"], "passage_id": p["_id"], "passage": p["text"], "label": 1}
+        for q, p in zip(read("queries.jsonl"), read("passages.jsonl"), strict=True)
+    ]
+
+
+@pytest.fixture(scope="session")
+def sample_pairs(sample_rows, tmp_path_factory):
+    """The same as a Parquet file."""
+    path = tmp_path_factory.mktemp("pairs") / "pairs.parquet"
+    pl.DataFrame(sample_rows, schema_overrides={"label": pl.Int8}).write_parquet(path)
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def ray_session():
+    """A real local Ray of 2 CPUs; whoever connects while it runs gets this one."""
+    import ray
+
+    from cluster.connection import connect
+
+    connect(workers=2)
+    yield
+    ray.shutdown()

@@ -18,11 +18,13 @@ from csgen.characters import fold
 from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
 from csgen.lexicon.entries import fold_column
-from csgen.switching.kernel import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, find_node, hash_bytes
+from csgen.switching.lookup import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, find_node, hash_bytes
 from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
 _ARRAYS = ("slots", "child_keys", "child_values", "ranges", "targets", "cumulative", "pool")
+_NUMBERS = ("slot_shift", "child_shift", "max_key_bytes", "max_target_bytes")
 _ONE = 1 << 32
+MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
 
 
 @dataclass(frozen=True)
@@ -93,8 +95,8 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     keys, ranked = _rank(entries)
     words, nodes = _build_nodes(keys)
     languages = tuple(sorted(entries["target_language"].unique()))
-    if len(languages) > 127:
-        raise InputError(f"a lexicon can have 127 target languages, got {len(languages)}")
+    if len(languages) > MAX_LANGUAGES:
+        raise InputError(f"a lexicon can have {MAX_LANGUAGES} target languages, got {len(languages)}")
     ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
     pool = _Pool()
     ranges = _ranges(ranked, nodes.height, languages)
@@ -106,6 +108,7 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     arrays = TableArrays(
         slots=slots, slot_shift=shift, child_keys=child_keys, child_values=child_values, child_shift=child_shift,
         ranges=ranges, targets=targets, cumulative=_cumulative(ranked), pool=pool.array(), max_key_bytes=longest,
+        max_target_bytes=int(targets[:, 4:].max(initial=0)),
     )  # fmt: skip
     return Table(source_language, languages, _frozen(arrays))
 
@@ -281,7 +284,7 @@ def write_table(table: Table, folder: str) -> list[str]:
         with replace_file(join(folder, stem, f"{name}.npy")) as stream:
             np.save(stream, getattr(table.arrays, name))
         names.append(f"{stem}/{name}.npy")
-    numbers = {n: int(getattr(table.arrays, n)) for n in ("slot_shift", "child_shift", "max_key_bytes")}
+    numbers = {n: int(getattr(table.arrays, n)) for n in _NUMBERS}
     with replace_file(join(folder, stem, "table.json")) as stream:
         stream.write(json.dumps({"languages": table.languages} | numbers).encode())
     return [*names, f"{stem}/table.json"]
@@ -297,7 +300,7 @@ def read_table(folder: str, source_language: str) -> Table:
     with open_input(join(stem, "table.json")) as stream:
         description = json.load(stream)
     loaded: dict[str, Any] = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
-    numbers: dict[str, Any] = {n: description[n] for n in ("slot_shift", "child_shift", "max_key_bytes")}
+    numbers: dict[str, Any] = {n: description[n] for n in _NUMBERS}
     return Table(source_language, tuple(description["languages"]), _frozen(TableArrays(**loaded, **numbers)))
 
 

@@ -87,10 +87,10 @@ def scan_block(typingctx: Any, array: Any, index: Any) -> Any:
 
 @emitted
 def trailing_zeros(typingctx: Any, word: Any) -> Any:
-    """The number of zero bits below the lowest set bit; `word` must not be 0."""
+    """The number of zero bits below the lowest set bit; 64 for 0."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 1))
+        return builder.cttz(arguments[0], ir.Constant(ir.IntType(1), 0))
 
     return types.int64(types.uint64), codegen
 
@@ -136,8 +136,10 @@ def mix(word: np.uint64) -> np.uint64:
 
 @inlined
 def copy_bytes(target: Any, target_index: int, source: Any, source_index: int, length: int) -> None:
-    """Copy `length` bytes, 32 at a time; up to 31 bytes behind the end are read and overwritten."""
-    done = 0
+    """Copy `length` bytes, 32 at a time and 64 at least; up to 63 bytes behind the end are read and overwritten."""
+    copy_32(target, target_index, source, source_index)
+    copy_32(target, target_index + 32, source, source_index + 32)
+    done = 64
     while done < length:
         copy_32(target, target_index + done, source, source_index + done)
         done += 32

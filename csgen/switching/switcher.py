@@ -5,17 +5,18 @@ Knows nothing of files, jobs or Ray. A switcher is a plain object: build it once
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from csgen.characters import CLASS_PAGES, CLASS_VALUES, FOLD_PAGES, FOLD_VALUES
 from csgen.errors import InputError
-from csgen.lexicon.table import Table
+from csgen.lexicon.table import MAX_LANGUAGES, Table
 from csgen.schema import SWITCHES
 from csgen.segment import UNSPACED_LANGUAGES, segment_bounds
-from csgen.switching import kernel
+from csgen.switching import draws, kernel, lookup, protect
 from csgen.switching.policy import SIDES, Policy, Side
 from csgen.switching.primitives import SLACK
 from csgen.switching.tokens import word_bounds
@@ -23,16 +24,16 @@ from csgen.switching.treebank import treebank_bounds
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-# Text that goes through the kernel at a time: its token bounds (about 8 bytes for 6 of text) stay in a 1 MB cache.
-_CHUNK_BYTES = 1 << 18
+# Text that goes through the kernel at a time: enough to make the call's 40 microseconds small, little enough for caches.
+_CHUNK_BYTES = 1 << 20
 _MAX_BYTES = (1 << 31) - 1 - SLACK  # of one Arrow string array
 
-_TRANSLATIONS = {"best": kernel.BEST, "weighted": kernel.WEIGHTED, "uniform": kernel.UNIFORM}
+_TRANSLATIONS = {"best": draws.BEST, "weighted": draws.WEIGHTED, "uniform": draws.UNIFORM}
 _PROTECT = {
-    "numbers": kernel.PROTECT_NUMBERS, "urls": kernel.PROTECT_URLS,
-    "code": kernel.PROTECT_CODE, "names": kernel.PROTECT_NAMES,
+    "numbers": protect.PROTECT_NUMBERS, "urls": protect.PROTECT_URLS,
+    "code": protect.PROTECT_CODE, "names": protect.PROTECT_NAMES,
 }  # fmt: skip
-_FOLDING = kernel.Folding(CLASS_PAGES, CLASS_VALUES, FOLD_PAGES, FOLD_VALUES)
+_FOLDING = lookup.Folding(CLASS_PAGES, CLASS_VALUES, FOLD_PAGES, FOLD_VALUES)
 _SALTS = {"query": 0x7175657279, "passage": 0x70617373616765}  # the sides' names in ASCII
 
 Bytes = NDArray[np.uint8]
@@ -102,6 +103,7 @@ class Switcher:
         self._table = table.arrays
         self._rules = {side: _compile_rule(policy, table, side) for side in SIDES}
         self._workspace = _workspace(1, table.arrays.max_key_bytes)
+        self._bounds = np.empty(0, np.int32)
 
     def switch(self, pairs: pa.RecordBatch, *, epoch: int = 0, spans: bool = False) -> Switched:
         """Switch a batch with columns query_id, query, passage_id and passage (pa.string, no nulls, valid UTF-8).
@@ -129,7 +131,9 @@ class Switcher:
             folded = np.empty(2 * int(offsets[-1] - offsets[0]) + SLACK, np.uint8)
             token_offsets, guarded = np.empty(count + 1, np.int32), np.empty(count, np.bool_)
             rule = self._rules[side]
-            kernel.list_tokens(data, offsets, bounds, bound_offsets, rule, _FOLDING, folded, token_offsets, guarded)
+            protect.list_tokens(
+                data, offsets, bounds, bound_offsets, rule.protect, _FOLDING, folded, token_offsets, guarded
+            )
             tokens.append(pa.StringArray.from_buffers(count, pa.py_buffer(token_offsets), pa.py_buffer(folded)))
             protected.append(guarded)
         if not tokens:
@@ -140,54 +144,59 @@ class Switcher:
         self, texts: pa.Array, keys: NDArray[np.uint64], side: Side, spans: bool
     ) -> tuple[pa.Array, Counts, pa.Array | None]:
         rule = self._rules[side]
-        counts = np.zeros(kernel.NUM_COUNTS + 2 * len(rule.languages), np.int64)
+        self._workspace.counts[:] = 0
         output = _TextBuilder(texts)
         noted: list[pa.Array] = []
         for rows, data, offsets in _chunks(texts):
             bounds, bound_offsets = self._find_tokens(data, offsets)
+            found = kernel.Texts(data, offsets, bounds, bound_offsets, keys[rows.start : rows.stop])
             work = self._work_for(bound_offsets)
             span = _spans(bound_offsets, data) if spans else _NO_SPANS
             done = 0
             while done < len(rows):
-                done = kernel.switch_rows(
-                    data, offsets, bounds, bound_offsets, keys[rows.start : rows.stop], done,
-                    rule, self._table, _FOLDING, work, output.window(rows.start), span, counts,
-                )  # fmt: skip
+                window = output.window(rows.start)
+                done = kernel.switch_rows(found, done, rule, self._table, _FOLDING, work, window, span)
                 if done < len(rows):
                     output.grow()
             if spans:
                 noted.append(_switch_array(span, self.policy.languages_of(side)))
-        summary = _summarise(counts, self.policy.languages_of(side))
+        summary = _summarise(self._workspace.counts, self.policy.languages_of(side))
         return output.finish(), summary, pa.concat_arrays(noted) if noted else pa.array([], SWITCHES) if spans else None
 
     def _find_tokens(self, data: Bytes, offsets: Offsets) -> tuple[Offsets, NDArray[np.int64]]:
         if self.policy.source_language in UNSPACED_LANGUAGES:
             return segment_bounds(data, offsets, self.policy.source_language)
-        size = int(offsets[-1] - offsets[0]) + len(offsets)
-        bounds, bound_offsets = np.empty(2 * size, np.int32), np.empty(len(offsets), np.int64)
+        size = 2 * (int(offsets[-1] - offsets[0]) + len(offsets)) + SLACK
+        if size > len(self._bounds):  # kept from chunk to chunk: fresh pages would cost a third of the scan
+            self._bounds = np.empty(size + size // 4, np.int32)
+        bounds, bound_offsets = self._bounds, np.empty(len(offsets), np.int64)
         find = treebank_bounds if self.policy.tokens == "treebank" else word_bounds
         find(data, offsets, bounds, bound_offsets)
         return bounds, bound_offsets
 
     def _work_for(self, bound_offsets: NDArray[np.int64]) -> kernel.Workspace:
         most = int(np.diff(bound_offsets).max(initial=0)) // 2 + 1
-        if most > len(self._workspace.draws):
-            self._workspace = _workspace(most, self._table.max_key_bytes)
+        if most + kernel.GROUP_TOKENS > len(self._workspace.draws):
+            counts = self._workspace.counts
+            self._workspace = _workspace(most + most // 2, self._table.max_key_bytes)._replace(counts=counts)
         return self._workspace
 
 
-def _compile_rule(policy: Policy, table: Table, side: Side) -> kernel.SideRule:
+def _compile_rule(policy: Policy, table: Table, side: Side) -> draws.SideRule:
     languages = policy.languages_of(side)
     stays = () if policy.policy == "synonym" else (policy.source_language,)
     indices = [-1 if language in stays else table.language_index(language) for language in languages] or [-1]
     weights = np.array([policy.language_weights.get(language, 1.0) for language in languages] or [1.0])
     sums = np.cumsum(weights)
     bounds = np.rint(sums / sums[-1] * (1 << 32)).astype(np.uint64)
-    translation = kernel.UNIFORM_WITH_SELF if policy.policy == "synonym" else _TRANSLATIONS[policy.translation]
+    translation = draws.UNIFORM_WITH_SELF if policy.policy == "synonym" else _TRANSLATIONS[policy.translation]
     touching = policy.tokens == "treebank" or policy.source_language in UNSPACED_LANGUAGES
-    return kernel.SideRule(
+    return draws.SideRule(
         languages=np.array(indices, np.int64),
         cumulative=bounds,
+        first_guess=np.searchsorted(bounds[:-1], np.arange(256, dtype=np.uint64) << np.uint64(24), side="right").astype(
+            np.uint8
+        ),
         threshold=np.uint64(round(policy.probability_of(side) * (1 << 32))),
         salt=np.uint64(_SALTS[side]),
         per_text=int(policy.policy == "phrase"),
@@ -203,7 +212,7 @@ def _compile_rule(policy: Policy, table: Table, side: Side) -> kernel.SideRule:
 def _pair_keys(pairs: pa.RecordBatch, seed: int) -> NDArray[np.uint64]:
     keys = np.empty(pairs.num_rows, np.uint64)
     query_ids, passage_ids = buffers_of(pairs.column("query_id")), buffers_of(pairs.column("passage_id"))
-    kernel.pair_keys(*_padded(*query_ids), *_padded(*passage_ids), np.uint64(seed), keys)
+    draws.pair_keys(*_padded(*query_ids), *_padded(*passage_ids), np.uint64(seed), keys)
     return keys
 
 
@@ -240,14 +249,21 @@ def _chunks(texts: pa.Array) -> Iterator[tuple[range, Bytes, Offsets]]:
 
 
 def _workspace(tokens: int, max_key_bytes: int) -> kernel.Workspace:
+    most = tokens + kernel.GROUP_TOKENS
+    kinds: dict[str, DTypeLike] = {
+        "hashes": np.uint64, "draws": np.uint64, "selected": np.int64, "rows": np.int32, "firsts": np.uint64,
+        "seconds": np.uint64, "places": np.int64, "slots": np.int64, "drawn": np.int32, "changed": np.bool_,
+        "found_rows": np.int32, "starts": np.int32, "ends": np.int32, "offsets": np.uint32, "lengths": np.uint32,
+        "languages": np.int32,
+    }  # fmt: skip
+    arrays: dict[str, Any] = {name: np.empty(most, kind) for name, kind in kinds.items()}
+    num_counts = kernel.NUM_COUNTS + 2 * MAX_LANGUAGES
     return kernel.Workspace(
-        draws=np.empty(tokens, np.uint64), selected=np.empty(tokens, np.int32), firsts=np.empty(tokens, np.uint64),
-        seconds=np.empty(tokens, np.uint64), places=np.empty(tokens, np.int64), slots=np.empty(tokens, np.int64),
-        drawn=np.empty(tokens, np.int32), changed=np.empty(tokens, np.bool_), starts=np.empty(tokens, np.int32),
-        ends=np.empty(tokens, np.int32), offsets=np.empty(tokens, np.uint32), lengths=np.empty(tokens, np.uint32),
-        languages=np.empty(tokens, np.int32), folded=np.empty(4 * max_key_bytes + 2 * SLACK, np.uint8),
-        counts=np.zeros(kernel.NUM_COUNTS + 2 * 127, np.int64),
-    )  # fmt: skip
+        **arrays,
+        folded=np.empty(4 * max_key_bytes + 2 * SLACK, np.uint8),
+        counts=np.zeros(num_counts, np.int64),
+        saved=np.zeros(num_counts, np.int64),
+    )
 
 
 class _TextBuilder:

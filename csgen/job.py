@@ -4,6 +4,7 @@ Task pools, not actor pools, since an actor for every CPU starves the reader; sh
 writers, since those neither bound the number of blocks nor write files that a retry overwrites with the same bytes.
 """
 
+import traceback
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import cloudpickle
 import ray
 import ray.data
+import ray.exceptions
 
 from csgen.errors import CsgenError
 
@@ -24,7 +26,8 @@ def map_shards(
     """Run `run_shard(job, index)` for each index on the connected cluster; gives the results as they come.
 
     The job goes to the object store once, and every machine's workers share its arrays. A worker that dies is replaced
-    and its shard run again. An exception of `run_shard` is raised here as it was there.
+    and its shard run again. A CsgenError of `run_shard` is raised here as it was there; any other exception becomes one
+    that holds the worker's traceback.
     """
     if not indices:
         return
@@ -42,19 +45,24 @@ def map_shards(
     )
     for row in results.iter_rows():
         outcome = cloudpickle.loads(row["result"])
-        if isinstance(outcome, CsgenError):
+        if isinstance(outcome, Exception):
             raise outcome
         yield outcome
 
 
 def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
     # In a list, since Ray Data would hand the bare reference to every task's arguments and resolve it there.
-    run_shard, job = _fetch(references[0])
+    # No exception may leave a task: Ray Data would run it again without end.
     try:
-        outcome = run_shard(job, int(batch["index"][0]))
+        run_shard, job = _fetch(references[0])
+        outcome = cloudpickle.dumps(run_shard(job, int(batch["index"][0])))
     except CsgenError as error:
-        outcome = error
-    return {"result": [cloudpickle.dumps(outcome)]}
+        outcome = cloudpickle.dumps(error)
+    except ray.exceptions.RaySystemError:  # of the cluster, not of the shard
+        raise
+    except Exception:
+        outcome = cloudpickle.dumps(CsgenError(f"a worker failed:\n{traceback.format_exc()}"))
+    return {"result": [outcome]}
 
 
 @lru_cache(maxsize=1)

@@ -55,7 +55,9 @@ class SwitchConfig(Policy):
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
     output: str = Field(min_length=1, description="folder to write; may be a URI")
     spans: bool = Field(False, description="note each switch, so that csgen unswitch can undo it")
-    rows_per_shard: int = Field(250_000, ge=1, description="rows of one output file of Parquet input, 1 or more")
+    rows_per_shard: int = Field(
+        500_000, ge=1, description="rows of one output file, about, where the input is Parquet; 1 or more"
+    )
     workers: int | None = Field(None, ge=1, description="shards worked on at a time, 1 or more; default: all CPUs")
     on_error: Literal["fail", "skip"] = Field("fail", description="what to do about a bad row: fail, or set it aside")
     max_errors: int = Field(

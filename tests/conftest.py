@@ -2,11 +2,22 @@
 
 import json
 from importlib.resources import files as package_files
+from pathlib import Path
 
 import polars as pl
 import pytest
 
+import csgen
 from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
+
+
+def pytest_configure():
+    """Numba's cache watches only the file of the cached function: drop what is older than any kernel file."""
+    for folder in (Path(csgen.__file__).parent / name for name in ("switching", "lexicon")):
+        newest = max(source.stat().st_mtime for source in (Path(csgen.__file__).parent / "switching").glob("*.py"))
+        for cached in (folder / "__pycache__").glob("*.nb[ci]"):
+            if cached.stat().st_mtime < newest:
+                cached.unlink()
 
 
 @pytest.fixture(scope="session")

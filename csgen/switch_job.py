@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import xxhash
 from pydantic import Field
 
 from csgen.errors import CsgenError, InputError
@@ -25,6 +24,7 @@ from csgen.files import (
     refuse_finished,
     replace_file,
 )
+from csgen.hashing import ContentHash, HashingFile
 from csgen.lexicon.table import Table, read_table
 from csgen.manifest import MANIFEST_NAME, Manifest
 from csgen.planning import SAMPLE_ROWS, sample_pairs, solve_for_target
@@ -181,7 +181,7 @@ class PartWriter:
         self._counts: dict[Side, Counts] = {}
         self._rejects: list[BadRow] = []
         self._content = ContentHash()
-        self._file = _HashingFile()
+        self._file = HashingFile()
 
     def write(self, stream: Any) -> int:
         """Write the shard's switched pairs as Parquet; returns their number."""
@@ -217,75 +217,6 @@ def refuse_too_many(count: int, rejects: Iterable[BadRow], most: int) -> None:
     if count > most:
         shown = [f"{r.path}:{r.row}: {r.reason}" for r, _ in zip(rejects, range(NUM_SHOWN_REJECTS), strict=False)]
         raise InputError(f"more than {most} bad rows (--max-errors), the first: {'; '.join(shown)}")
-
-
-class _HashingFile:
-    """A file to write to that counts and hashes what passes through."""
-
-    def __init__(self) -> None:
-        self.target: Any = None
-        self.digest = xxhash.xxh3_128()
-        self.bytes = 0
-        self.closed = False
-
-    def write(self, data: Any) -> int:
-        self.digest.update(data)
-        self.bytes += len(data)
-        self.target.write(data)
-        return len(data)
-
-    def tell(self) -> int:
-        return self.bytes
-
-    def flush(self) -> None: ...
-
-    def close(self) -> None: ...
-
-    def readable(self) -> bool:
-        return False
-
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return False
-
-
-class ContentHash:
-    """A hash of rows by column, the same however they are cut into batches."""
-
-    def __init__(self) -> None:
-        self._digests: dict[str, Any] = {}
-
-    def update(self, batch: pa.RecordBatch) -> None:
-        for name in batch.schema.names:
-            self._add(name, batch.column(name))
-
-    def _add(self, name: str, column: pa.Array) -> None:
-        digest = self._digests.setdefault(name, xxhash.xxh3_128())
-        if pa.types.is_struct(column.type):
-            for field in column.type:
-                self._add(f"{name}.{field.name}", column.field(field.name))
-        elif pa.types.is_list(column.type):
-            digest.update(column.value_lengths().to_numpy())
-            self._add(f"{name}[]", column.flatten())
-        elif pa.types.is_string(column.type):
-            _, offsets, data = column.buffers()
-            digest.update(pa.compute.binary_length(column).to_numpy())
-            if len(column):
-                ends = (
-                    memoryview(offsets).cast("i")[column.offset],
-                    memoryview(offsets).cast("i")[column.offset + len(column)],
-                )
-                digest.update(memoryview(data)[ends[0] : ends[1]] if data is not None else b"")
-        else:
-            digest.update(column.to_numpy(zero_copy_only=False))
-
-    def hexdigest(self) -> str:
-        total = xxhash.xxh3_128()
-        for name, digest in sorted(self._digests.items()):
-            total.update(name.encode() + digest.digest())
-        return str(total.hexdigest())
 
 
 # What runs shards: gives their parts in any order, as they are done.

@@ -24,7 +24,7 @@ from csgen.switching.treebank import treebank_bounds
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-# Text that goes through the kernel at a time: enough to make the call's 40 microseconds small, little enough for caches.
+# Text that goes through the kernel at a time: enough to make a call's 40 microseconds small, little enough for caches.
 _CHUNK_BYTES = 1 << 20
 _MAX_BYTES = (1 << 31) - 1 - SLACK  # of one Arrow string array
 

@@ -142,7 +142,7 @@ def test_tokens_of_real_texts_equal_those_of_nltk(collection: str) -> None:
     if not path.exists():
         pytest.skip(f"{path} is absent")
     with gzip.open(path, "rt", encoding="utf-8") as lines:
-        rows = [json.loads(line) for line in lines]
+        rows = [json.loads(line) for line in lines][::4]  # NLTK takes half a minute for all of them
     texts = list(dict.fromkeys(row[field] for row in rows for field in ("query", "passage")))
     for text, tokens in zip(texts, found_tokens(texts), strict=True):
         assert tokens == expected_tokens(text)

@@ -49,7 +49,8 @@ class Terminal(StageConfig):
     def progress(self, what: str, total: int | None) -> Iterator[Callable[[int], None]]:
         """A progress bar of `total` units called `what` (None: not known), with its rate; call what it gives.
 
-        There is none where standard error is no terminal, or with --quiet.
+        There is none where standard error is no terminal, or with --quiet. What libraries print meanwhile goes to
+        standard error: Ray prints to standard output when a worker dies.
         """
         from rich.progress import (
             BarColumn,
@@ -72,6 +73,7 @@ class Terminal(StageConfig):
         console = Console(stderr=True)
         columns = [SpinnerColumn(), BarColumn(), MofNCompleteColumn(), Rate(), TimeElapsedColumn()]
         columns += [TimeRemainingColumn(), TextColumn("left")]
-        with Progress(*columns, console=console, disable=self.quiet or not console.is_terminal) as bar:
+        bar = Progress(*columns, console=console, disable=self.quiet or not console.is_terminal)
+        with contextlib.redirect_stdout(sys.stderr), bar:
             task = bar.add_task(what, total=total)
             yield lambda count: bar.update(task, advance=count)

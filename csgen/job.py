@@ -5,6 +5,7 @@ writers, since those neither bound the number of blocks nor write files that a r
 """
 
 import traceback
+import warnings
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -16,6 +17,8 @@ import ray.exceptions
 
 from csgen.errors import CsgenError
 
+MAX_RETRIES = 3  # of a shard whose worker died; Ray Data would try without end
+
 Job = TypeVar("Job")
 Result = TypeVar("Result")
 
@@ -26,8 +29,8 @@ def map_shards(
     """Run `run_shard(job, index)` for each index on the connected cluster; gives the results as they come.
 
     The job goes to the object store once, and every machine's workers share its arrays. A worker that dies is replaced
-    and its shard run again. A CsgenError of `run_shard` is raised here as it was there; any other exception becomes one
-    that holds the worker's traceback.
+    and its shard run again, a few times. A CsgenError of `run_shard` is raised here as it was there; any other
+    exception becomes one, with the worker's traceback as its note.
     """
     if not indices:
         return
@@ -36,18 +39,28 @@ def map_shards(
     context.execution_options.preserve_order = False
     reference = ray.put((run_shard, job))  # held until all is done: a lost reference cannot be fetched again
     shards = ray.data.from_items([{"index": i} for i in indices], override_num_blocks=len(indices))
-    results = shards.map_batches(
-        _run_one,
-        fn_kwargs={"references": [reference]},
-        batch_size=1,
-        num_cpus=1,
-        compute=ray.data.TaskPoolStrategy(size=workers),
-    )
-    for row in results.iter_rows():
-        outcome = cloudpickle.loads(row["result"])
-        if isinstance(outcome, Exception):
-            raise outcome
-        yield outcome
+    with warnings.catch_warnings():
+        # Ray 2.60 deprecates max_retries here and names nothing in its place.
+        warnings.simplefilter("ignore", category=DeprecationWarning)
+        results = shards.map_batches(
+            _run_one,
+            fn_kwargs={"references": [reference]},
+            batch_size=1,
+            num_cpus=1,
+            compute=ray.data.TaskPoolStrategy(size=workers and min(workers, len(indices))),
+            max_retries=MAX_RETRIES,
+        )
+    try:
+        for row in results.iter_rows():
+            outcome = cloudpickle.loads(row["result"])
+            if isinstance(outcome, Exception):
+                raise outcome
+            yield outcome
+    except ray.exceptions.WorkerCrashedError as error:
+        raise CsgenError(
+            f"a worker died {MAX_RETRIES + 1} times at the same shard: out of memory? Give fewer --workers; "
+            "Ray's logs in /tmp/ray/session_latest/logs tell more"
+        ) from error
 
 
 def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
@@ -60,8 +73,10 @@ def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
         outcome = cloudpickle.dumps(error)
     except ray.exceptions.RaySystemError:  # of the cluster, not of the shard
         raise
-    except Exception:
-        outcome = cloudpickle.dumps(CsgenError(f"a worker failed:\n{traceback.format_exc()}"))
+    except Exception as error:
+        failure = CsgenError(f"a worker failed: {type(error).__name__}: {error}")
+        failure.add_note(traceback.format_exc())
+        outcome = cloudpickle.dumps(failure)
     return {"result": [outcome]}
 
 

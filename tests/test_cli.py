@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 
 from cluster.cli import COMMANDS, main
+from csgen.switch_job import run_shard
 
 CSGEN = Path(sys.executable).parent / "csgen"
 REASON_FOR_SKIPPING = "the package is not installed, so there is no command csgen"
@@ -240,6 +241,24 @@ def test_outputs_of_one_and_two_workers_on_ray_are_equal_bytes(switch, tmp_path,
     one, two = (read_files(tmp_path / workers) for workers in ("1", "2"))
     assert len(one) == 7
     assert one == two
+
+
+def test_a_worker_that_dies_each_time_ends_the_job(switch, monkeypatch, ray_session):
+    def die(job, index):
+        return os._exit(9) if index == 0 else run_shard(job, index)
+
+    monkeypatch.setattr("cluster.commands.switch.run_shard", die)
+    code, output, errors = switch("--rows-per-shard", "20")
+    assert (code, output) == (1, "")
+    assert "csgen: a worker died 4 times at the same shard" in errors
+
+
+def test_an_error_in_a_worker_is_told_in_one_line(switch, monkeypatch, ray_session):
+    def fail(job, index):
+        raise ZeroDivisionError("a slip")
+
+    monkeypatch.setattr("cluster.commands.switch.run_shard", fail)
+    assert switch("--rows-per-shard", "20") == (1, "", "csgen: a worker failed: ZeroDivisionError: a slip\n")
 
 
 def test_ray_is_not_started_for_a_single_shard(switch, monkeypatch):

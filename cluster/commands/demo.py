@@ -47,7 +47,9 @@ def demo(config: DemoConfig, terminal: Terminal) -> Report:
     _run(["switch", *policy, "--seed", "1", "--show", "5"])
     seconds = time.perf_counter() - begun
     names = {"data": data, "lexicon": lexicon, "switched": switched}
-    return Report(names | {"seconds": round(seconds, 1)}, f"\nDone in {seconds:.0f} s; all of it is in {config.output}/.")
+    return Report(
+        names | {"seconds": round(seconds, 1)}, f"\nDone in {seconds:.0f} s; all of it is in {config.output}/."
+    )
 
 
 def _run(arguments: list[str], output: str | None = None) -> None:

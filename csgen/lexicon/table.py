@@ -18,10 +18,20 @@ from csgen.characters import fold
 from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
 from csgen.lexicon.entries import fold_column
-from csgen.switching.lookup import EMPTY, HAS_CHILDREN, HAS_DIGIT, INLINE_KEY_BYTES, TableArrays, find_node, hash_bytes
+from csgen.switching.lookup import (
+    EMPTY,
+    FIRST_RANGE,
+    FLAGS,
+    HAS_CHILDREN,
+    HAS_DIGIT,
+    INLINE_KEY_BYTES,
+    TableArrays,
+    find_node,
+    hash_bytes,
+)
 from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
-_ARRAYS = ("slots", "child_keys", "child_values", "ranges", "targets", "cumulative", "pool")
+_ARRAYS = ("slots", "child_keys", "child_values", "targets", "cumulative", "pool")
 _NUMBERS = ("slot_shift", "child_shift", "max_key_bytes", "max_target_bytes")
 _ONE = 1 << 32
 MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
@@ -48,11 +58,11 @@ class Table:
         """The same table with these words and phrases taken out, whatever their case; unknown ones are ignored."""
         if not sources:
             return self
-        ranges = self.arrays.ranges.copy()
+        slots = self.arrays.slots.copy()
         for node in map(self._node_of, sources):
             if node is not None:
-                ranges[node, :] = ranges[node, 0]
-        return replace(self, arrays=_frozen(self.arrays._replace(ranges=ranges)))
+                slots[node, FIRST_RANGE:] = 0
+        return replace(self, arrays=_frozen(self.arrays._replace(slots=slots)))
 
     def find_words(self, words: list[str]) -> NDArray[np.int64]:
         """The node of each folded word, -1 where it is unknown."""
@@ -60,8 +70,9 @@ class Table:
 
     def count_translations(self, nodes: NDArray[np.int64], language: str) -> NDArray[np.int64]:
         """How many translations into a language each node has; 0 for node -1."""
-        index = self.language_index(language)
-        counts = self.arrays.ranges[nodes, index + 1].astype(np.int64) - self.arrays.ranges[nodes, index]
+        column = FIRST_RANGE + self.language_index(language)
+        slots = self.arrays.slots
+        counts = slots[nodes, column + 1].astype(np.int64) - slots[nodes, column]
         return np.where(nodes >= 0, counts, 0)
 
     def _step(self, word: str, parent: int) -> int:
@@ -93,21 +104,21 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     translation comes first, then the earlier listed one.
     """
     keys, ranked = _rank(entries)
-    words, nodes = _build_nodes(keys)
+    words = _list_words(keys, ranked)
     languages = tuple(sorted(entries["target_language"].unique()))
     if len(languages) > MAX_LANGUAGES:
         raise InputError(f"a lexicon can have {MAX_LANGUAGES} target languages, got {len(languages)}")
-    ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
     pool = _Pool()
-    ranges = _ranges(ranked, nodes.height, languages)
+    hashed, homes, longest = _hash_words(words, pool)
+    nodes = _build_nodes(keys, words, homes, len(hashed))
+    ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
     targets = _write_targets(ranked["target"], pool)
     child_keys, child_values, child_shift = _hash_children(nodes)
-    has_children = np.zeros(nodes.height, bool)
-    has_children[nodes["parent"].drop_nulls().to_numpy()] = True
-    slots, shift, longest = _hash_words(words, has_children, pool)
+    slots = _join_rows(hashed, nodes, _ranges(ranked, len(hashed) + nodes.height - len(words), languages))
     arrays = TableArrays(
-        slots=slots, slot_shift=shift, child_keys=child_keys, child_values=child_values, child_shift=child_shift,
-        ranges=ranges, targets=targets, cumulative=_cumulative(ranked), pool=pool.array(), max_key_bytes=longest,
+        slots=slots, slot_shift=65 - len(hashed).bit_length(),
+        child_keys=child_keys, child_values=child_values, child_shift=child_shift,
+        targets=targets, cumulative=_cumulative(ranked), pool=pool.array(), max_key_bytes=longest,
         max_target_bytes=int(targets[:, 4:].max(initial=0)),
     )  # fmt: skip
     return Table(source_language, languages, _frozen(arrays))
@@ -126,13 +137,22 @@ def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     return merged["key"].unique().sort(), merged
 
 
-def _build_nodes(keys: pl.Series) -> tuple[list[str], pl.DataFrame]:
-    """Number words, then phrases and their beginnings; columns key, node, parent and word (null for single words).
+def _list_words(keys: pl.Series, ranked: pl.DataFrame) -> list[str]:
+    """The distinct words of all keys, those with many translations first.
 
-    Node n < number of words is the n-th word; a phrase's parent is the phrase without its last word.
+    These tend to be the frequent ones, which so get the slots where the search for them begins.
+    """
+    words = pl.DataFrame({"key": keys.str.split(" ").explode().unique()})
+    words = words.join(ranked.group_by("key").len(), on="key", how="left")
+    return words.sort("len", "key", descending=[True, False], nulls_last=True)["key"].to_list()
+
+
+def _build_nodes(keys: pl.Series, words: list[str], homes: NDArray[np.int64], first_phrase: int) -> pl.DataFrame:
+    """Number words by slot, then phrases and their beginnings; columns key, node, parent and word (null for words).
+
+    A phrase's parent is the phrase without its last word.
     """
     split = keys.str.split(" ")
-    words = split.explode().unique().sort()
     levels = [pl.DataFrame({"key": words}).with_columns(parent_key=pl.lit(None, pl.String), last=pl.col("key"))]
     for length in range(2, max(split.list.len().to_list(), default=1) + 1):
         longer = split.filter(split.list.len() >= length)
@@ -144,13 +164,15 @@ def _build_nodes(keys: pl.Series) -> tuple[list[str], pl.DataFrame]:
             }
         )
         levels.append(level.unique("key").sort("key"))
-    nodes = pl.concat(levels).with_columns(node=pl.int_range(pl.len(), dtype=pl.Int64))
+    nodes = pl.concat(levels)
+    phrases = np.arange(first_phrase, first_phrase + nodes.height - len(words))
+    nodes = nodes.with_columns(node=pl.Series(np.concatenate([homes, phrases])))
     number = nodes.select("key", "node")
     nodes = nodes.join(
         number.rename({"key": "parent_key", "node": "parent"}), on="parent_key", how="left", maintain_order="left"
     )
     nodes = nodes.join(number.rename({"key": "last", "node": "word"}), on="last", how="left", maintain_order="left")
-    return words.to_list(), nodes.select("key", "node", "parent", "word")
+    return nodes.select("key", "node", "parent", "word")
 
 
 def _ranges(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) -> NDArray[np.uint32]:
@@ -228,7 +250,8 @@ def _insert_children(keys: Any, values: Any, child_keys: Any, child_values: Any,
         child_keys[at], child_values[at] = keys[k], values[k]
 
 
-def _hash_words(words: list[str], has_children: NDArray[np.bool_], pool: _Pool) -> tuple[NDArray[np.uint64], int, int]:
+def _hash_words(words: list[str], pool: _Pool) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
+    """The hash table's slots (key, key, length and flags), the slot of each word, and the longest word's bytes."""
     encoded = [word.encode() for word in words]
     lengths = np.array([len(e) for e in encoded], np.int64)
     places = np.array(
@@ -237,16 +260,14 @@ def _hash_words(words: list[str], has_children: NDArray[np.bool_], pool: _Pool) 
     ends = np.cumsum(lengths)
     data = np.frombuffer(b"".join(encoded) + bytes(SLACK), np.uint8)
     bits = _capacity_bits(len(words))
-    slots = np.zeros((1 << bits, 4), np.uint64)
-    slots[:, 2] = EMPTY
-    digits = np.array([any(c.isdecimal() for c in w) for w in words], bool)
-    flags = np.where(has_children[: len(words)], HAS_CHILDREN, 0) | np.where(digits, HAS_DIGIT, 0)
-    _insert_words(data, ends - lengths, lengths, places, flags.astype(np.uint64), slots, 64 - bits)
-    return slots, 64 - bits, int(lengths.max(initial=0))
+    slots, homes = np.full((1 << bits, 3), EMPTY), np.empty(len(words), np.int64)
+    _insert_words(data, ends - lengths, lengths, places, slots, 64 - bits, homes)
+    slots[homes, 2] |= np.array([HAS_DIGIT * any(c.isdecimal() for c in w) for w in words], np.uint64)
+    return slots, homes, int(lengths.max(initial=0))
 
 
 @compiled
-def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, flags: Any, slots: Any, shift: int) -> None:
+def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, slots: Any, shift: int, homes: Any) -> None:
     for k in range(len(starts)):
         length = lengths[k]
         first, second = np.uint64(0), np.uint64(0)
@@ -264,8 +285,18 @@ def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, flags: Any,
             at = (at + 1) & (len(slots) - 1)
         slots[at, 0] = first
         slots[at, 1] = np.uint64(places[k]) if length > INLINE_KEY_BYTES else second
-        slots[at, 2] = (np.uint64(length) << np.uint64(32)) | np.uint64(k)
-        slots[at, 3] = flags[k]
+        slots[at, 2] = np.uint64(length) << np.uint64(32)
+        homes[k] = at
+
+
+def _join_rows(hashed: NDArray[np.uint64], nodes: pl.DataFrame, ranges: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """TableArrays.slots, of rows that fill cache lines."""
+    width = FIRST_RANGE + ranges.shape[1]
+    slots = np.zeros((len(ranges), -(-width // 16) * 16), np.uint32)
+    slots[: len(hashed), :FIRST_RANGE] = hashed.view(np.uint32)
+    slots[nodes["parent"].drop_nulls().unique().to_numpy(), FLAGS] |= HAS_CHILDREN
+    slots[:, FIRST_RANGE:width] = ranges
+    return slots
 
 
 def _frozen(arrays: TableArrays) -> TableArrays:

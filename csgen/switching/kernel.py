@@ -19,6 +19,9 @@ from csgen.switching.draws import (
     is_usable,
 )
 from csgen.switching.lookup import (
+    FIRST_MASKS,
+    FIRST_RANGE,
+    FLAGS,
     HALF,
     HAS_CHILDREN,
     HAS_DIGIT,
@@ -26,14 +29,14 @@ from csgen.switching.lookup import (
     INLINE_KEY_BYTES,
     LOW,
     NO_NODE,
+    SECOND_MASKS,
     ZERO,
     Folding,
     TableArrays,
     find_child,
-    find_slot,
+    find_short,
     has,
     home_of,
-    key_mask,
     look_up,
     lower_ascii,
 )
@@ -43,9 +46,11 @@ from csgen.switching.primitives import (
     class_at,
     compiled,
     copy_bytes,
+    copy_short,
     inlined,
     load_u64,
     mix,
+    natural,
     prefetch,
     sequence_length,
 )
@@ -65,6 +70,7 @@ NUM_TOKENS, NUM_SELECTED, NUM_UNKNOWN, NUM_PROTECTED, NUM_KEPT, NUM_COUNTS = 0, 
 # Rows go through the passes together until they have this many tokens: short texts alone would leave each pass
 # with a token or two, a loop that ends unforeseen and memory waited for one line at a time.
 GROUP_TOKENS = 512
+NO_PLACE = np.uint32(0xFFFFFFFF)
 
 
 class Texts(NamedTuple):
@@ -72,11 +78,12 @@ class Texts(NamedTuple):
 
     Text i is data[offsets[i]:offsets[i + 1]], with SLACK readable bytes behind the last one; its words are
     bounds[bound_offsets[i]:bound_offsets[i + 1]], start and end in turn, counted from the text's first byte.
+    Numbers are unsigned here and in the workspace: the compiler then knows that no index made of them is negative.
     """
 
     data: NDArray[np.uint8]
-    offsets: NDArray[np.int32]
-    bounds: NDArray[np.int32]
+    offsets: NDArray[np.uint32]
+    bounds: NDArray[np.uint32]
     bound_offsets: NDArray[np.int64]
     keys: NDArray[np.uint64]
 
@@ -86,20 +93,20 @@ class Workspace(NamedTuple):
 
     hashes: NDArray[np.uint64]  # of a row's tokens
     draws: NDArray[np.uint64]  # of the selected tokens, as all that follow
-    selected: NDArray[np.int64]  # where in `bounds` the token stands
-    rows: NDArray[np.int32]
+    selected: NDArray[np.uint32]  # where in `bounds` the token stands
+    rows: NDArray[np.uint32]
     firsts: NDArray[np.uint64]
     seconds: NDArray[np.uint64]
-    places: NDArray[np.int64]
-    slots: NDArray[np.int64]
-    drawn: NDArray[np.int32]
+    places: NDArray[np.uint32]
+    slots: NDArray[np.uint32]
+    drawn: NDArray[np.uint32]
     changed: NDArray[np.bool_]  # folding changed the word
-    found_rows: NDArray[np.int32]  # of the replacements, as all that follow
-    starts: NDArray[np.int32]
-    ends: NDArray[np.int32]
+    found_rows: NDArray[np.uint32]  # of the replacements, as all that follow
+    starts: NDArray[np.uint32]
+    ends: NDArray[np.uint32]
     offsets: NDArray[np.uint32]
     lengths: NDArray[np.uint32]
-    languages: NDArray[np.int32]
+    languages: NDArray[np.uint32]
     folded: NDArray[np.uint8]
     counts: NDArray[np.int64]  # of the side, added up over all calls
     saved: NDArray[np.int64]  # the same before a row that may not fit into the output
@@ -129,59 +136,62 @@ def _select(texts: Texts, begin: int, end: int, rule: SideRule, work: Workspace)
     count = 0
     for row in range(begin, end):
         key = mix(texts.keys[row] ^ rule.salt)
-        start = texts.bound_offsets[row]
+        start, before = texts.bound_offsets[row], natural(count)
         num_tokens = (texts.bound_offsets[row + 1] - start) >> 1
         for t in range(num_tokens):
             work.hashes[t] = mix(key + np.uint64(t + 1) * GOLDEN)
         for t in range(num_tokens):
-            work.selected[count], work.rows[count], work.draws[count] = start + 2 * t, row, work.hashes[t]
+            work.selected[natural(count)] = t
             count += (work.hashes[t] >> HALF) < rule.threshold
-        work.counts[NUM_TOKENS] += num_tokens
+        for s in range(before, count):
+            t = np.int64(work.selected[s])
+            work.selected[s], work.rows[s], work.draws[s] = start + 2 * t, row, work.hashes[t]
+    work.counts[NUM_TOKENS] += (texts.bound_offsets[end] - texts.bound_offsets[begin]) >> 1
     work.counts[NUM_SELECTED] += count
     return count
 
 
 @inlined
 def _hash_selected(texts: Texts, count: int, table: TableArrays, work: Workspace) -> None:
-    """Fold short ASCII words in registers, and ask for their slots; the others get the place NO_NODE."""
+    """Fold short ASCII words in registers, and ask for their slots; the others get NO_PLACE."""
     for s in range(count):
-        at = work.selected[s]
-        start = np.int64(texts.offsets[work.rows[s]] + texts.bounds[at])
+        at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
+        start = np.int64(texts.offsets[row] + texts.bounds[at])
         length = np.int64(texts.bounds[at + 1] - texts.bounds[at])
-        one = load_u64(texts.data, start) & key_mask(min(length, 8))
-        two = load_u64(texts.data, start + 8) & key_mask(max(min(length, INLINE_KEY_BYTES) - 8, 0))
+        inline = min(length, INLINE_KEY_BYTES)
+        one = load_u64(texts.data, start) & FIRST_MASKS[inline]
+        two = load_u64(texts.data, start + 8) & SECOND_MASKS[inline]
         first, second = lower_ascii(one), lower_ascii(two)
         place = home_of(table, first, second, length)
-        prefetch(table.slots, 4 * place)
+        prefetch(table.slots, table.slots.shape[1] * place)
         work.firsts[s], work.seconds[s], work.changed[s] = first, second, ((first ^ one) | (second ^ two)) != ZERO
-        work.places[s] = NO_NODE if length > INLINE_KEY_BYTES or (one | two) & HIGH_BITS else place
+        work.places[s] = NO_PLACE if length > INLINE_KEY_BYTES or (one | two) & HIGH_BITS != ZERO else place
 
 
 @inlined
 def _resolve_selected(
     texts: Texts, count: int, rule: SideRule, table: TableArrays, folding: Folding, work: Workspace
 ) -> int:
-    """Draw the languages, find the slots, and ask for the ranges of the nodes.
+    """Draw the languages and find the slots.
 
     Keeps the tokens that are in the table and did not draw the source language, and returns their number. Appended
     without a branch, here and in the passes that follow, since none could be predicted.
     """
-    stride, kept, staying = table.ranges.shape[1], 0, 0
+    kept, staying = 0, 0
     for s in range(count):
-        at, row, draw, changed = work.selected[s], np.int64(work.rows[s]), work.draws[s], work.changed[s]
+        at, row, draw, changed = np.int64(work.selected[s]), np.int64(work.rows[s]), work.draws[s], work.changed[s]
         start = np.int64(texts.offsets[row] + texts.bounds[at])
         stop = np.int64(texts.offsets[row] + texts.bounds[at + 1])
-        if work.places[s] == NO_NODE:
+        if work.places[s] == NO_PLACE:
             slot, changed = look_up(texts.data, start, stop, table, folding, work.folded), True
         else:
-            slot = find_slot(table, work.places[s], work.firsts[s], work.seconds[s], stop - start, texts.data, start)
+            slot = find_short(table, np.int64(work.places[s]), work.firsts[s], work.seconds[s], stop - start)
         low = mix(mix(texts.keys[row] ^ rule.salt)) >> HALF if rule.per_text else draw & LOW
         language = draw_language(rule, low)
         stays = rule.languages[language] < 0
-        node = np.int64(table.slots[max(slot, 0), 2] & LOW)
-        prefetch(table.ranges, node * stride + max(rule.languages[language], 0))
-        work.selected[kept], work.rows[kept], work.draws[kept] = at, row, draw
-        work.slots[kept], work.drawn[kept], work.changed[kept] = slot, language, changed
+        here = natural(kept)
+        work.selected[here], work.rows[here], work.draws[here] = at, row, draw
+        work.slots[here], work.drawn[here], work.changed[here] = slot, language, changed
         staying += stays
         kept += (not stays) & (slot != NO_NODE)
     work.counts[NUM_KEPT] += staying
@@ -192,28 +202,28 @@ def _resolve_selected(
 @inlined
 def _is_number(rule: SideRule, table: TableArrays, slot: int) -> bool:
     """Whether a word has a digit and such words are protected."""
-    return rule.protect & PROTECT_NUMBERS != 0 and table.slots[slot, 3] & np.uint64(HAS_DIGIT) != ZERO
+    return rule.protect & PROTECT_NUMBERS != 0 and table.slots[slot, FLAGS] & HAS_DIGIT != 0
 
 
 @inlined
 def _translate_words(count: int, rule: SideRule, table: TableArrays, work: Workspace) -> int:
     """Keep the single words that have a translation into the language they drew; returns their number.
 
-    With `redraw`, the others draw again. `slots` holds the nodes from here on, `drawn` the languages.
+    With `redraw`, the others draw again. `drawn` holds the languages from here on.
     """
     kept = 0
     for s in range(count):
-        slot, language = work.slots[s], np.int64(work.drawn[s])
-        node = np.int64(table.slots[slot, 2] & LOW)
+        node, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
         known = has(table, node, rule.languages[language])
-        number = _is_number(rule, table, slot)
+        number = _is_number(rule, table, node)
         work.counts[NUM_PROTECTED] += number
         work.counts[NUM_COUNTS + len(rule.languages) + language] += (not known) & (not number)
         if rule.redraw and not known:
             language = draw_again(rule, table, node, mix(work.draws[s]) & LOW)
             known = language != NO_NODE
-        work.selected[kept], work.rows[kept], work.draws[kept] = work.selected[s], work.rows[s], work.draws[s]
-        work.slots[kept], work.drawn[kept], work.changed[kept] = node, language, work.changed[s]
+        here = natural(kept)
+        work.selected[here], work.rows[here], work.draws[here] = work.selected[s], work.rows[s], work.draws[s]
+        work.slots[here], work.drawn[here], work.changed[here] = node, language, work.changed[s]
         kept += known & (not number)
     return kept
 
@@ -224,7 +234,7 @@ def _plan_words(texts: Texts, count: int, rule: SideRule, table: TableArrays, fo
     count = _translate_words(count, rule, table, work)
     found, chunk_row, chunk_end, chunk_kind = 0, -1, 0, 0
     for s in range(count):
-        at, row = work.selected[s], np.int64(work.rows[s])
+        at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
         first, start, stop = np.int64(texts.offsets[row]), np.int64(texts.bounds[at]), np.int64(texts.bounds[at + 1])
         writing, mixed = AS_LISTED, False
         if work.changed[s] and (rule.protect or not rule.lower):
@@ -239,7 +249,7 @@ def _plan_words(texts: Texts, count: int, rule: SideRule, table: TableArrays, fo
             if is_protected(texts.data, first, start, kind, mixed, rule.protect, folding):
                 work.counts[NUM_PROTECTED] += 1
                 continue
-        node, language = work.slots[s], np.int64(work.drawn[s])
+        node, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
         found += _take(found, row, work.draws[s], node, language, start, stop, writing, 1, rule, table, work)
     return found
 
@@ -254,9 +264,9 @@ def _longest(
     Words of a phrase are parted by white space alone. The node is NO_NODE where nothing is usable.
     """
     data, bounds, first, end = texts.data, texts.bounds, np.int64(texts.offsets[row]), texts.bound_offsets[row + 1]
-    node = np.int64(table.slots[slot, 2] & LOW)
+    node = slot
     best, words = (node if is_usable(rule, table, node, language) else NO_NODE), 1
-    more, length = table.slots[slot, 3] & np.uint64(HAS_CHILDREN) != ZERO, 1
+    more, length = table.slots[slot, FLAGS] & HAS_CHILDREN != 0, 1
     while more and length < rule.max_words and at + 2 < end:
         gap = first + bounds[at + 1]
         at += 2
@@ -269,7 +279,7 @@ def _longest(
         slot = look_up(data, first + bounds[at], first + bounds[at + 1], table, folding, folded)
         if slot == NO_NODE or _is_number(rule, table, slot):
             break
-        value = find_child(table, node, np.int64(table.slots[slot, 2] & LOW))
+        value = find_child(table, node, slot)
         if value == NO_NODE:
             break
         length += 1
@@ -286,7 +296,8 @@ def _plan_phrases(
     """Find the replacements, the longest phrase at each selected token; returns how many there are."""
     found, next_free = 0, np.int64(0)
     for s in range(count):
-        at, row, slot, language = work.selected[s], np.int64(work.rows[s]), work.slots[s], np.int64(work.drawn[s])
+        at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
+        slot, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
         if at < next_free:
             continue
         if _is_number(rule, table, slot):
@@ -300,7 +311,8 @@ def _plan_phrases(
             language = draw_again(rule, table, node, mix(work.draws[s]) & LOW)
             if language == NO_NODE:
                 continue
-        first, length = np.int64(texts.offsets[row]), np.int64(texts.offsets[row + 1] - texts.offsets[row])
+        first = np.int64(texts.offsets[row])
+        length = np.int64(texts.offsets[row + 1]) - first
         start, stop = np.int64(texts.bounds[at]), np.int64(texts.bounds[at + 2 * words - 1])
         writing, mixed = case_of(texts.data, first + start, first + stop, folding)
         kind = 0
@@ -320,16 +332,17 @@ def _take(
     rule: SideRule, table: TableArrays, work: Workspace,
 ) -> int:  # fmt: skip
     """Draw a translation and put it down as replacement `found`; returns 1, or 0 where the word itself was drawn."""
-    low = np.int64(table.ranges[node, rule.languages[language]])
-    high = np.int64(table.ranges[node, rule.languages[language] + 1])
+    column = FIRST_RANGE + rule.languages[language]
+    low, high = np.int64(table.slots[node, column]), np.int64(table.slots[node, column + 1])
     target = low if rule.translation == BEST else draw_target(rule, table, low, high, mix(draw) >> HALF)
     if target == NO_NODE:
         work.counts[NUM_KEPT] += words
         return 0
     prefetch(table.targets, 8 * target)
     work.counts[NUM_COUNTS + language] += words
-    work.found_rows[found], work.starts[found], work.ends[found], work.languages[found] = row, start, stop, language
-    work.offsets[found], work.lengths[found] = target, LOWER_CASE if rule.lower else writing
+    here = natural(found)
+    work.found_rows[here], work.starts[here], work.ends[here], work.languages[here] = row, start, stop, language
+    work.offsets[here], work.lengths[here] = target, LOWER_CASE if rule.lower else writing
     return 1
 
 
@@ -395,16 +408,20 @@ def _note_span(spans: Spans, noted: int, data: Any, first: int, work: Workspace,
 
 @inlined
 def _write_row(
-    texts: Texts, row: int, begin: int, end: int, rule: SideRule, pool: Any, folding: Folding, work: Workspace,
+    texts: Texts, row: int, begin: int, found: int, rule: SideRule, pool: Any, folding: Folding, work: Workspace,
     output: Output, spans: Spans,
-) -> None:  # fmt: skip
-    """Write the text with its replacements [begin, end) of the workspace behind the row before it, and note them."""
+) -> int:  # fmt: skip
+    """Write the text behind the row before it, with its replacements, and note them.
+
+    They begin at `begin` in the workspace, which holds `found`; returns where the next row's begin.
+    """
     data, out, text_begin = texts.data, output.data, np.int64(output.offsets[row])
     first, length = np.int64(texts.offsets[row]), np.int64(texts.offsets[row + 1] - texts.offsets[row])
     noting = len(spans.row_offsets) != 0
     noted = np.int64(spans.row_offsets[row]) - begin if noting else np.int64(0)
     at, done = text_begin, np.int64(0)
-    for r in range(begin, end):
+    r = begin
+    while r < found and work.found_rows[r] == row:
         start, size, source = np.int64(work.starts[r]), np.int64(work.lengths[r]), np.int64(work.offsets[r])
         if rule.separate and r > begin and start > done and _space_follows(data, first + done, out, at, folding):
             at = _add_space(out, at, spans, noted + r - 1, noting)
@@ -414,17 +431,19 @@ def _write_row(
         if rule.separate and at > text_begin and _space_follows(pool, source, out, at, folding):
             out[at] = 32
             at += 1
-        copy_bytes(out, at, pool, source, size)
+        copy_short(out, at, pool, source, size)
         at += size
         done = np.int64(work.ends[r])
         if noting:
             _note_span(spans, noted + r, data, first, work, r, span_start - text_begin, at - text_begin)
-    if rule.separate and end > begin and done < length and _space_follows(data, first + done, out, at, folding):
-        at = _add_space(out, at, spans, noted + end - 1, noting)
+        r += 1
+    if rule.separate and r > begin and done < length and _space_follows(data, first + done, out, at, folding):
+        at = _add_space(out, at, spans, noted + r - 1, noting)
     copy_bytes(out, at, data, first + done, length - done)
     output.offsets[row + 1] = at + length - done
     if noting:
-        spans.row_offsets[row + 1] = noted + end
+        spans.row_offsets[row + 1] = noted + r
+    return r
 
 
 @inlined
@@ -475,10 +494,7 @@ def switch_rows(
             return begin
         done = 0
         for row in range(begin, end):
-            first = done
-            while done < found and work.found_rows[done] == row:
-                done += 1
-            _write_row(texts, row, first, done, rule, table.pool, folding, work, output, spans)
+            done = _write_row(texts, row, done, found, rule, table.pool, folding, work, output, spans)
         begin = end
     return begin
 

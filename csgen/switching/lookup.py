@@ -9,6 +9,7 @@ from csgen.switching.primitives import GOLDEN, compiled, decode, inlined, load_u
 
 HAS_CHILDREN = 1  # bits of a slot's flags; HAS_CHILDREN is also the low bit of a child's value
 HAS_DIGIT = 2
+FLAGS, FIRST_RANGE = 4, 6  # columns of TableArrays.slots
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_NODE = -1
 INLINE_KEY_BYTES = 16
@@ -18,19 +19,22 @@ HALF = np.uint64(32)
 ZERO = np.uint64(0)
 HIGH_BITS = np.uint64(0x8080808080808080)
 _ONES = np.uint64(0x0101010101010101)
+# By a key's length: the masks of its bytes among its first eight and its second eight.
+FIRST_MASKS = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], np.uint64)
+SECOND_MASKS = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
 
 
 class TableArrays(NamedTuple):
     """A compiled lexicon: words and phrases to nodes, nodes to translations. All arrays are read-only."""
 
-    slots: NDArray[np.uint64]  # (num_slots, 4): key, key, length << 32 | node, flags; EMPTY in [2] = free
-    slot_shift: int  # 64 - log2(num_slots)
+    # A row a node: first the hash table's slots, whose numbers are the words' nodes, then the phrases. A row is the key
+    # (16 bytes), flags, length, and from FIRST_RANGE on the ranges: translations into language l are
+    # targets[row[FIRST_RANGE + l]:row[FIRST_RANGE + l + 1]]. One cache line for all that: one wait a word.
+    slots: NDArray[np.uint32]  # (num_nodes, a multiple of 16); flags and length EMPTY = free
+    slot_shift: int  # 64 - log2(number of the hash table's slots)
     child_keys: NDArray[np.uint64]  # node << 32 | next word's node; EMPTY = free
     child_values: NDArray[np.uint32]  # node << 1 | HAS_CHILDREN
     child_shift: int
-    ranges: NDArray[
-        np.uint32
-    ]  # (num_nodes, num_languages + 1): translations into l are targets[ranges[n, l]:ranges[n, l + 1]]
     targets: NDArray[np.uint32]  # (num_targets, 8): four offsets into pool, four lengths
     cumulative: NDArray[np.uint32]  # (num_targets,): the draw's upper bound of each, within its node and language
     pool: NDArray[np.uint8]  # UTF-8 of translations and of keys over 16 bytes
@@ -104,15 +108,35 @@ def fold_bytes(data: Any, start: int, end: int, folded: Any, folding: Folding) -
 
 
 @inlined
-def key_mask(length: int) -> np.uint64:
-    """A mask of the low `length` bytes, 0 to 8."""
-    return ZERO if length == 0 else EMPTY >> np.uint64(64 - 8 * length)
-
-
-@inlined
 def home_of(table: TableArrays, first: np.uint64, second: np.uint64, length: int) -> int:
     """The slot at which the search for a key begins."""
     return np.int64(mix(first + second * GOLDEN + np.uint64(length)) >> np.uint64(table.slot_shift))
+
+
+@inlined
+def last_slot(table: TableArrays) -> int:
+    """The number of the hash table's last slot, also the mask of slot numbers."""
+    return np.int64(EMPTY >> np.uint64(table.slot_shift))
+
+
+@inlined
+def _key_at(table: TableArrays, slot: int) -> tuple[np.uint64, np.uint64, np.uint64]:
+    """A slot's key, and its length << 32 | flags."""
+    byte = 4 * table.slots.shape[1] * slot
+    return load_u64(table.slots, byte), load_u64(table.slots, byte + 8), load_u64(table.slots, byte + 16)
+
+
+@inlined
+def find_short(table: TableArrays, at: int, first: np.uint64, second: np.uint64, length: int) -> int:
+    """The slot of a key of up to 16 bytes, or NO_NODE, from its home `at` on."""
+    wanted, last = np.uint64(length), last_slot(table)
+    while True:
+        stored, more, state = _key_at(table, at)
+        if (stored ^ first) | (more ^ second) | ((state >> HALF) ^ wanted) == ZERO:
+            return at
+        if state == EMPTY:
+            return NO_NODE
+        at = (at + 1) & last
 
 
 @inlined
@@ -123,23 +147,19 @@ def find_slot(
 
     Keys of up to 16 bytes are `first` and `second`; longer ones also stand in `key`.
     """
-    wanted = np.uint64(length)
-    last = len(table.slots) - 1
+    if length <= INLINE_KEY_BYTES:
+        return find_short(table, at, first, second, length)
     while True:
-        node = table.slots[at, 2]
-        if node == EMPTY:
+        stored, place, state = _key_at(table, at)
+        if state == EMPTY:
             return NO_NODE
-        if table.slots[at, 0] == first and node >> HALF == wanted:
-            if length > INLINE_KEY_BYTES:
-                stored = np.int64(table.slots[at, 1])
-                same = True
-                for k in range(length):
-                    same &= table.pool[stored + k] == key[key_start + k]
-                if same:
-                    return at
-            elif table.slots[at, 1] == second:
+        if stored == first and state >> HALF == np.uint64(length):
+            same = True
+            for k in range(length):
+                same &= table.pool[np.int64(place) + k] == key[key_start + k]
+            if same:
                 return at
-        at = (at + 1) & last
+        at = (at + 1) & last_slot(table)
 
 
 @inlined
@@ -171,19 +191,19 @@ def find_child(table: TableArrays, node: int, word: int) -> int:
 @compiled
 def find_node(table: TableArrays, word: Any, length: int, parent: int) -> int:
     """The node of a folded word (word[:length]), or of the phrase `parent` with that word behind it, or NO_NODE."""
-    one, two = load_u64(word, 0) & key_mask(min(length, 8)), load_u64(word, 8) & key_mask(max(min(length, 16) - 8, 0))
+    inline = min(length, INLINE_KEY_BYTES)
+    one, two = load_u64(word, 0) & FIRST_MASKS[inline], load_u64(word, 8) & SECOND_MASKS[inline]
     if length > INLINE_KEY_BYTES:
         one, two = hash_bytes(word, 0, length, ZERO), ZERO
     slot = find_slot(table, home_of(table, one, two, length), one, two, length, word, 0)
     if slot == NO_NODE:
         return NO_NODE
-    node = np.int64(table.slots[slot, 2] & LOW)
     if parent == NO_NODE:
-        return node
-    value = find_child(table, parent, node)
+        return slot
+    value = find_child(table, parent, slot)
     return value >> 1 if value != NO_NODE else NO_NODE
 
 
 @inlined
 def has(table: TableArrays, node: int, language: int) -> bool:
-    return table.ranges[node, language + 1] > table.ranges[node, language]
+    return table.slots[node, FIRST_RANGE + language + 1] > table.slots[node, FIRST_RANGE + language]

@@ -27,7 +27,7 @@ SLACK = 64  # bytes that must be readable behind a text, and writable behind an 
 
 
 def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any, pointee: Any) -> Any:
-    """A pointer of type `pointee*` to byte `index` of a uint8 array."""
+    """A pointer of type `pointee*` to byte `index` of an array."""
     data = context.make_array(array_type)(context, builder, array).data
     address = builder.gep(data, [index], source_etype=ir.IntType(8))
     return builder.bitcast(address, pointee.as_pointer())
@@ -35,7 +35,7 @@ def _pointer(context: Any, builder: Any, array_type: Any, array: Any, index: Any
 
 @emitted
 def load_u64(typingctx: Any, array: Any, index: Any) -> Any:
-    """The 8 bytes at `index` of a uint8 array as a little-endian uint64; no bounds check."""
+    """The 8 bytes at byte `index` of an array as a little-endian uint64; no bounds check."""
 
     def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         word = ir.IntType(64)
@@ -124,6 +124,12 @@ def prefetch(typingctx: Any, array: Any, index: Any) -> Any:
 
 
 @inlined
+def natural(number: int) -> int:
+    """The same number, below 2**32, in a form of which the compiler knows that as an index it needs no check."""
+    return np.int64(np.uint32(number))
+
+
+@inlined
 def mix(word: np.uint64) -> np.uint64:
     """SplitMix64's finaliser: a bijection of 64-bit words in which every bit depends on every bit.
 
@@ -140,6 +146,16 @@ def copy_bytes(target: Any, target_index: int, source: Any, source_index: int, l
     copy_32(target, target_index, source, source_index)
     copy_32(target, target_index + 32, source, source_index + 32)
     done = 64
+    while done < length:
+        copy_32(target, target_index + done, source, source_index + done)
+        done += 32
+
+
+@inlined
+def copy_short(target: Any, target_index: int, source: Any, source_index: int, length: int) -> None:
+    """As copy_bytes, but 32 bytes at least: for what is rarely longer."""
+    copy_32(target, target_index, source, source_index)
+    done = 32
     while done < length:
         copy_32(target, target_index + done, source, source_index + done)
         done += 32

@@ -149,7 +149,9 @@ class Switcher:
         noted: list[pa.Array] = []
         for rows, data, offsets in _chunks(texts):
             bounds, bound_offsets = self._find_tokens(data, offsets)
-            found = kernel.Texts(data, offsets, bounds, bound_offsets, keys[rows.start : rows.stop])
+            found = kernel.Texts(
+                data, offsets.view(np.uint32), bounds.view(np.uint32), bound_offsets, keys[rows.start : rows.stop]
+            )
             work = self._work_for(bound_offsets)
             span = _spans(bound_offsets, data) if spans else _NO_SPANS
             done = 0
@@ -251,10 +253,10 @@ def _chunks(texts: pa.Array) -> Iterator[tuple[range, Bytes, Offsets]]:
 def _workspace(tokens: int, max_key_bytes: int) -> kernel.Workspace:
     most = tokens + kernel.GROUP_TOKENS
     kinds: dict[str, DTypeLike] = {
-        "hashes": np.uint64, "draws": np.uint64, "selected": np.int64, "rows": np.int32, "firsts": np.uint64,
-        "seconds": np.uint64, "places": np.int64, "slots": np.int64, "drawn": np.int32, "changed": np.bool_,
-        "found_rows": np.int32, "starts": np.int32, "ends": np.int32, "offsets": np.uint32, "lengths": np.uint32,
-        "languages": np.int32,
+        "hashes": np.uint64, "draws": np.uint64, "selected": np.uint32, "rows": np.uint32, "firsts": np.uint64,
+        "seconds": np.uint64, "places": np.uint32, "slots": np.uint32, "drawn": np.uint32, "changed": np.bool_,
+        "found_rows": np.uint32, "starts": np.uint32, "ends": np.uint32, "offsets": np.uint32, "lengths": np.uint32,
+        "languages": np.uint32,
     }  # fmt: skip
     arrays: dict[str, Any] = {name: np.empty(most, kind) for name, kind in kinds.items()}
     num_counts = kernel.NUM_COUNTS + 2 * MAX_LANGUAGES

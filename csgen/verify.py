@@ -1,6 +1,7 @@
 """The stage `verify`: computes an output of `csgen switch` anew and names what differs."""
 
 import io
+import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,26 +40,24 @@ def verify(config: VerifyConfig) -> list[Difference]:
     manifest = Manifest.read(config.folder)
     if manifest.stage != STAGE:
         raise InputError(f"{config.folder}: made by csgen {manifest.stage}; verify takes outputs of csgen {STAGE}")
-    job = reopen(manifest, config.folder)
     names = sorted(manifest.files)
-    drawn = names
+    drawn = set(names)
     if config.sample is not None and config.sample < len(names):
-        drawn = [names[k] for k in np.random.default_rng(config.seed).choice(len(names), config.sample, replace=False)]
-    differences = []
-    for name in names:
-        reason = _compare_file(config.folder, name, manifest)
-        if reason is None and name in drawn:
-            reason = _compare_rows(job, names.index(name), manifest.files[name]["content"])
-        if reason is not None:
-            differences.append(Difference(name, reason))
-    return differences
+        drawn = {names[k] for k in np.random.default_rng(config.seed).choice(len(names), config.sample, replace=False)}
+    with tempfile.TemporaryDirectory() as scratch:  # where pairs of several files are joined
+        job = _reopen(manifest, config.folder, scratch)
+        reasons: dict[str, str | None] = {}
+        for index, name in enumerate(names):
+            reasons[name] = _compare_file(config.folder, name, manifest)
+            if reasons[name] is None and name in drawn:
+                reasons[name] = _compare_rows(job, index, manifest.files[name]["content"])
+    return [Difference(name, reason) for name, reason in reasons.items() if reason is not None]
 
 
-def reopen(manifest: Manifest, folder: str) -> SwitchJob:
+def _reopen(manifest: Manifest, folder: str, scratch: str) -> SwitchJob:
     """The job that made an output, its input and lexicon as they are now; refused where they are not as they were."""
-    job = open_job(
-        SwitchConfig.from_options(manifest.config | {"output": folder, "on_error": "skip", "max_errors": 1 << 60})
-    )
+    options = manifest.config | {"output": scratch, "on_error": "skip", "max_errors": 1 << 60}
+    job = open_job(SwitchConfig.from_options(options))
     was, now = manifest.inputs, job.describe_inputs()
     changes = [
         f"{name} was {was.get(name)}, is {now.get(name)}" for name in sorted(now) if was.get(name) != now.get(name)

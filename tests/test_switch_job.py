@@ -279,6 +279,18 @@ def test_verify_refuses_a_changed_input(pairs, lexicon, tmp_path):
         verify(VerifyConfig.from_options({"folder": str(tmp_path / "out")}))
 
 
+def test_a_beir_folder_is_joined_switched_and_verified(lexicon, tmp_path):
+    folder = tmp_path / "beir"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text('{"_id": "d1", "title": "Fees", "text": "the fee for a passport"}\n')
+    (folder / "queries.jsonl").write_text('{"_id": "q1", "text": "passport fee"}\n')
+    (folder / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\n")
+    manifest = switch(configure(str(folder), lexicon, tmp_path / "out", probability=1.0))
+    assert manifest.counts["pairs"] == 1
+    assert verify(VerifyConfig.from_options({"folder": str(tmp_path / "out")})) == []
+    assert sorted(files_of(tmp_path / "out")) == ["manifest.json", "part-00000.parquet"]
+
+
 def test_a_target_ratio_is_reached(pairs, lexicon, tmp_path):
     manifest = switch(configure(pairs, lexicon, tmp_path / "out", target_ratio=0.2))
     assert manifest.counts["target_ratio"] == 0.2

@@ -19,6 +19,7 @@ from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
 from csgen.lexicon.entries import fold_column
 from csgen.switching.lookup import (
+    BOUND,
     EMPTY,
     FIRST_RANGE,
     FLAGS,
@@ -31,9 +32,10 @@ from csgen.switching.lookup import (
 )
 from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
-_ARRAYS = ("slots", "child_keys", "child_values", "targets", "cumulative", "pool")
+_ARRAYS = ("slots", "child_keys", "child_values", "targets", "pool")
 _NUMBERS = ("slot_shift", "child_shift", "max_key_bytes", "max_target_bytes")
 _ONE = 1 << 32
+_MOST_TARGET_BYTES = 0xFFFF  # lengths have 16 bits
 MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
 
 
@@ -112,14 +114,13 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     hashed, homes, longest = _hash_words(words, pool)
     nodes = _build_nodes(keys, words, homes, len(hashed))
     ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
-    targets = _write_targets(ranked["target"], pool)
+    targets, longest_target = _write_targets(ranked["target"], _bounds(ranked), pool)
     child_keys, child_values, child_shift = _hash_children(nodes)
     slots = _join_rows(hashed, nodes, _ranges(ranked, len(hashed) + nodes.height - len(words), languages))
     arrays = TableArrays(
         slots=slots, slot_shift=65 - len(hashed).bit_length(),
         child_keys=child_keys, child_values=child_values, child_shift=child_shift,
-        targets=targets, cumulative=_cumulative(ranked), pool=pool.array(), max_key_bytes=longest,
-        max_target_bytes=int(targets[:, 4:].max(initial=0)),
+        targets=targets, pool=pool.array(), max_key_bytes=longest, max_target_bytes=longest_target,
     )  # fmt: skip
     return Table(source_language, languages, _frozen(arrays))
 
@@ -186,7 +187,7 @@ def _ranges(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) ->
     return ranges
 
 
-def _cumulative(ranked: pl.DataFrame) -> NDArray[np.uint32]:
+def _bounds(ranked: pl.DataFrame) -> NDArray[np.uint32]:
     """Upper bounds of the draw among a word's translations into one language, by weight, out of 2**32."""
     groups = ["node", "target_language"]
     sums = pl.col("weight").cum_sum()
@@ -214,13 +215,21 @@ class _Pool:
         return np.frombuffer(bytes(self._bytes) + bytes(SLACK), np.uint8)
 
 
-def _write_targets(targets: pl.Series, pool: _Pool) -> NDArray[np.uint32]:
-    """(num_targets, 8): offsets, then lengths, of the four writings as listed, Title, UPPER and lower."""
+def _write_targets(texts: pl.Series, bounds: NDArray[np.uint32], pool: _Pool) -> tuple[NDArray[np.uint32], int]:
+    """TableArrays.targets, of the four writings as listed, Title, UPPER and lower, and the longest one's bytes."""
     rows: dict[str, list[int]] = {}
-    for text in targets.unique(maintain_order=True):
+    longest = 0
+    for text in texts.unique(maintain_order=True):
         places = [pool.place(t) for t in (text, text[0].title() + text[1:], text.upper(), text.lower())]
-        rows[text] = [offset for offset, _ in places] + [length for _, length in places]
-    return np.array([rows[text] for text in targets], np.uint32).reshape(-1, 8)
+        lengths = [length for _, length in places]
+        longest = max(longest, *lengths)
+        if longest > _MOST_TARGET_BYTES:
+            raise InputError(f"a translation can have {_MOST_TARGET_BYTES} bytes, got {longest}: {text[:50]}...")
+        packed = [lengths[0] | lengths[1] << 16, lengths[2] | lengths[3] << 16]
+        rows[text] = [*(offset for offset, _ in places), *packed, 0, 0]
+    targets = np.array([rows[text] for text in texts], np.uint32).reshape(-1, 8)
+    targets[:, BOUND] = bounds
+    return targets, longest
 
 
 def _capacity_bits(count: int) -> int:

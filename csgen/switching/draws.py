@@ -5,8 +5,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from csgen.switching.lookup import HALF, NO_NODE, ZERO, TableArrays, has, hash_bytes
+from csgen.switching.lookup import BOUND, HALF, NO_NODE, ZERO, TableArrays, has, hash_bytes
 from csgen.switching.primitives import compiled, inlined
+
+_DRAWN_TOGETHER = 4  # bounds compared without a branch between; few words have more translations into one language
 
 # How a translation is drawn.
 BEST, WEIGHTED, UNIFORM, UNIFORM_WITH_SELF = 0, 1, 2, 3
@@ -52,24 +54,28 @@ def draw_language(rule: SideRule, draw: np.uint64) -> int:
 
 @inlined
 def draw_again(rule: SideRule, table: TableArrays, node: int, draw: np.uint64) -> int:
-    """Draw among those of the side's languages that have the node; NO_NODE if none does."""
+    """Draw among those of the side's languages that have the node; NO_NODE if none does.
+
+    Without branches but for the loops, which take all languages: which have the node cannot be predicted.
+    """
     total, below = ZERO, ZERO
     for k in range(len(rule.languages)):
-        if rule.languages[k] >= 0 and has(table, node, rule.languages[k]):
-            total += rule.cumulative[k] - below
+        total += (rule.cumulative[k] - below) * _can_draw(rule, table, node, k)
         below = rule.cumulative[k]
-    if total == ZERO:
-        return NO_NODE
     mark = (draw * total) >> HALF
-    below = ZERO
+    reached, below, chosen = ZERO, ZERO, 0
     for k in range(len(rule.languages)):
-        weight = rule.cumulative[k] - below
+        reached += (rule.cumulative[k] - below) * _can_draw(rule, table, node, k)
         below = rule.cumulative[k]
-        if rule.languages[k] >= 0 and has(table, node, rule.languages[k]):
-            if mark < weight:
-                return k
-            mark -= weight
-    return NO_NODE
+        chosen += reached <= mark
+    return chosen if total != ZERO else NO_NODE
+
+
+@inlined
+def _can_draw(rule: SideRule, table: TableArrays, node: int, k: int) -> np.uint64:
+    """1 if the node has a translation into the side's k-th language, else 0."""
+    language = rule.languages[k]
+    return np.uint64((language >= 0) & has(table, node, max(language, 0)))
 
 
 @inlined
@@ -90,9 +96,12 @@ def draw_target(rule: SideRule, table: TableArrays, first: int, last: int, draw:
     if rule.translation == BEST:
         return first
     if rule.translation == WEIGHTED:
-        while first < last - 1 and draw >= np.uint64(table.cumulative[first]):
-            first += 1
-        return first
+        picked = first
+        for begin in range(first, max(last - 1, first + 1), _DRAWN_TOGETHER):
+            for target in range(begin, begin + _DRAWN_TOGETHER):
+                bound = np.uint64(table.targets[min(target, last - 1), BOUND])
+                picked += (target < last - 1) & (draw >= bound)
+        return picked
     count = last - first
     if rule.translation == UNIFORM:
         return first + np.int64((draw * np.uint64(count)) >> HALF)

@@ -58,6 +58,7 @@ from csgen.switching.protect import (
     AS_LISTED,
     LOWER_CASE,
     PROTECT_NUMBERS,
+    TITLE,
     case_of,
     chunk_around,
     is_bare,
@@ -71,6 +72,9 @@ NUM_TOKENS, NUM_SELECTED, NUM_UNKNOWN, NUM_PROTECTED, NUM_KEPT, NUM_COUNTS = 0, 
 # with a token or two, a loop that ends unforeseen and memory waited for one line at a time.
 GROUP_TOKENS = 512
 NO_PLACE = np.uint32(0xFFFFFFFF)
+# UNCHANGED and FIRST_LETTER are the writings of translations too; only for OTHERWISE must the word be looked through.
+UNCHANGED, FIRST_LETTER, OTHERWISE = AS_LISTED, TITLE, 4
+_CASE_BIT = np.uint64(0x20)
 
 
 class Texts(NamedTuple):
@@ -100,7 +104,7 @@ class Workspace(NamedTuple):
     places: NDArray[np.uint32]
     slots: NDArray[np.uint32]
     drawn: NDArray[np.uint32]
-    changed: NDArray[np.bool_]  # folding changed the word
+    changed: NDArray[np.uint8]  # what folding changed in the word: UNCHANGED and so on
     found_rows: NDArray[np.uint32]  # of the replacements, as all that follow
     starts: NDArray[np.uint32]
     ends: NDArray[np.uint32]
@@ -164,7 +168,9 @@ def _hash_selected(texts: Texts, count: int, table: TableArrays, work: Workspace
         first, second = lower_ascii(one), lower_ascii(two)
         place = home_of(table, first, second, length)
         prefetch(table.slots, table.slots.shape[1] * place)
-        work.firsts[s], work.seconds[s], work.changed[s] = first, second, ((first ^ one) | (second ^ two)) != ZERO
+        case_bits = (first ^ one) | ((second ^ two) << np.uint64(1))
+        work.changed[s] = OTHERWISE if case_bits & ~_CASE_BIT else (FIRST_LETTER if case_bits else UNCHANGED)
+        work.firsts[s], work.seconds[s] = first, second
         work.places[s] = NO_PLACE if length > INLINE_KEY_BYTES or (one | two) & HIGH_BITS != ZERO else place
 
 
@@ -179,11 +185,12 @@ def _resolve_selected(
     """
     kept, staying = 0, 0
     for s in range(count):
-        at, row, draw, changed = np.int64(work.selected[s]), np.int64(work.rows[s]), work.draws[s], work.changed[s]
+        at, row, draw = np.int64(work.selected[s]), np.int64(work.rows[s]), work.draws[s]
+        changed = np.int64(work.changed[s])
         start = np.int64(texts.offsets[row] + texts.bounds[at])
         stop = np.int64(texts.offsets[row] + texts.bounds[at + 1])
         if work.places[s] == NO_PLACE:
-            slot, changed = look_up(texts.data, start, stop, table, folding, work.folded), True
+            slot, changed = look_up(texts.data, start, stop, table, folding, work.folded), OTHERWISE
         else:
             slot = find_short(table, np.int64(work.places[s]), work.firsts[s], work.seconds[s], stop - start)
         low = mix(mix(texts.keys[row] ^ rule.salt)) >> HALF if rule.per_text else draw & LOW
@@ -209,12 +216,14 @@ def _is_number(rule: SideRule, table: TableArrays, slot: int) -> bool:
 def _translate_words(count: int, rule: SideRule, table: TableArrays, work: Workspace) -> int:
     """Keep the single words that have a translation into the language they drew; returns their number.
 
-    With `redraw`, the others draw again. `drawn` holds the languages from here on.
+    With `redraw`, the others draw again. `drawn` holds the languages from here on. The first translation is asked for,
+    near which all into the language stand.
     """
     kept = 0
     for s in range(count):
         node, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
         known = has(table, node, rule.languages[language])
+        prefetch(table.targets, 8 * np.int64(table.slots[node, FIRST_RANGE + rule.languages[language]]))
         number = _is_number(rule, table, node)
         work.counts[NUM_PROTECTED] += number
         work.counts[NUM_COUNTS + len(rule.languages) + language] += (not known) & (not number)
@@ -236,8 +245,8 @@ def _plan_words(texts: Texts, count: int, rule: SideRule, table: TableArrays, fo
     for s in range(count):
         at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
         first, start, stop = np.int64(texts.offsets[row]), np.int64(texts.bounds[at]), np.int64(texts.bounds[at + 1])
-        writing, mixed = AS_LISTED, False
-        if work.changed[s] and (rule.protect or not rule.lower):
+        writing, mixed = np.int64(work.changed[s]), False
+        if writing == OTHERWISE and (rule.protect or not rule.lower):
             writing, mixed = case_of(texts.data, first + start, first + stop, folding)
         if rule.protect:
             length, kind = np.int64(texts.offsets[row + 1]) - first, 0
@@ -338,7 +347,6 @@ def _take(
     if target == NO_NODE:
         work.counts[NUM_KEPT] += words
         return 0
-    prefetch(table.targets, 8 * target)
     work.counts[NUM_COUNTS + language] += words
     here = natural(found)
     work.found_rows[here], work.starts[here], work.ends[here], work.languages[here] = row, start, stop, language
@@ -352,7 +360,8 @@ def _place_targets(table: TableArrays, work: Workspace, found: int) -> None:
     for r in range(found):
         target, writing = np.int64(work.offsets[r]), np.int64(work.lengths[r])
         work.offsets[r] = table.targets[target, writing]
-        work.lengths[r] = table.targets[target, 4 + writing]
+        lengths = load_u64(table.targets, 32 * target + 16)
+        work.lengths[r] = (lengths >> np.uint64(16 * writing)) & np.uint64(0xFFFF)
         prefetch(table.pool, np.int64(work.offsets[r]))
 
 

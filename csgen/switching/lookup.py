@@ -10,6 +10,7 @@ from csgen.switching.primitives import GOLDEN, compiled, decode, inlined, load_u
 HAS_CHILDREN = 1  # bits of a slot's flags; HAS_CHILDREN is also the low bit of a child's value
 HAS_DIGIT = 2
 FLAGS, FIRST_RANGE = 4, 6  # columns of TableArrays.slots
+BOUND = 6  # of TableArrays.targets
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_NODE = -1
 INLINE_KEY_BYTES = 16
@@ -35,8 +36,9 @@ class TableArrays(NamedTuple):
     child_keys: NDArray[np.uint64]  # node << 32 | next word's node; EMPTY = free
     child_values: NDArray[np.uint32]  # node << 1 | HAS_CHILDREN
     child_shift: int
-    targets: NDArray[np.uint32]  # (num_targets, 8): four offsets into pool, four lengths
-    cumulative: NDArray[np.uint32]  # (num_targets,): the draw's upper bound of each, within its node and language
+    # (num_targets, 8): offsets of the four writings in the pool, their lengths (16 bits each), and in BOUND the upper
+    # bound of the draw among a node's translations into one language.
+    targets: NDArray[np.uint32]
     pool: NDArray[np.uint8]  # UTF-8 of translations and of keys over 16 bytes
     max_key_bytes: int
     max_target_bytes: int

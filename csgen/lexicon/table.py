@@ -34,6 +34,7 @@ from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
 _ARRAYS = ("slots", "child_keys", "child_values", "targets", "pool")
 _NUMBERS = ("slot_shift", "child_shift", "max_key_bytes", "max_target_bytes")
+_FORMAT = 1  # of the arrays; raise it with any change to them
 _ONE = 1 << 32
 _MOST_TARGET_BYTES = 0xFFFF  # lengths have 16 bits
 MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
@@ -138,17 +139,17 @@ def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
     return merged["key"].unique().sort(), merged
 
 
-def _list_words(keys: pl.Series, ranked: pl.DataFrame) -> list[str]:
+def _list_words(keys: pl.Series, ranked: pl.DataFrame) -> pl.Series:
     """The distinct words of all keys, those with many translations first.
 
     These tend to be the frequent ones, which so get the slots where the search for them begins.
     """
     words = pl.DataFrame({"key": keys.str.split(" ").explode().unique()})
     words = words.join(ranked.group_by("key").len(), on="key", how="left")
-    return words.sort("len", "key", descending=[True, False], nulls_last=True)["key"].to_list()
+    return words.sort("len", "key", descending=[True, False], nulls_last=True)["key"]
 
 
-def _build_nodes(keys: pl.Series, words: list[str], homes: NDArray[np.int64], first_phrase: int) -> pl.DataFrame:
+def _build_nodes(keys: pl.Series, words: pl.Series, homes: NDArray[np.int64], first_phrase: int) -> pl.DataFrame:
     """Number words by slot, then phrases and their beginnings; columns key, node, parent and word (null for words).
 
     A phrase's parent is the phrase without its last word.
@@ -197,37 +198,44 @@ def _bounds(ranked: pl.DataFrame) -> NDArray[np.uint32]:
 
 
 class _Pool:
-    """Strings one behind the other in one array; equal ones are stored once."""
+    """Strings one behind the other in one array."""
 
     def __init__(self) -> None:
-        self._places: dict[str, tuple[int, int]] = {}
-        self._bytes = bytearray()
+        self._chunks: list[bytes] = []
+        self._size = 0
 
-    def place(self, text: str) -> tuple[int, int]:
-        """Offset and length of the text's UTF-8."""
-        if text not in self._places:
-            encoded = text.encode()
-            self._places[text] = (len(self._bytes), len(encoded))
-            self._bytes += encoded
-        return self._places[text]
+    def place(self, texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Offsets and lengths of the texts' UTF-8; equal ones of a call are stored once."""
+        unique = texts.unique(maintain_order=True)
+        lengths = unique.str.len_bytes().cast(pl.Int64)
+        offsets = self._size + lengths.cum_sum() - lengths
+        self._chunks.append("".join(unique.to_list()).encode())
+        self._size += len(self._chunks[-1])
+        if self._size >= _ONE:
+            raise InputError("a lexicon's translations into all languages can have 4 GiB together; build several")
+        stored = pl.DataFrame({"text": unique, "offset": offsets, "length": lengths})
+        places = pl.DataFrame({"text": texts}).join(stored, on="text", how="left", maintain_order="left")
+        return places["offset"].to_numpy(), places["length"].to_numpy()
 
     def array(self) -> NDArray[np.uint8]:
-        return np.frombuffer(bytes(self._bytes) + bytes(SLACK), np.uint8)
+        return np.frombuffer(b"".join(self._chunks) + bytes(SLACK), np.uint8)
 
 
 def _write_targets(texts: pl.Series, bounds: NDArray[np.uint32], pool: _Pool) -> tuple[NDArray[np.uint32], int]:
     """TableArrays.targets, of the four writings as listed, Title, UPPER and lower, and the longest one's bytes."""
-    rows: dict[str, list[int]] = {}
-    longest = 0
-    for text in texts.unique(maintain_order=True):
-        places = [pool.place(t) for t in (text, text[0].title() + text[1:], text.upper(), text.lower())]
-        lengths = [length for _, length in places]
-        longest = max(longest, *lengths)
-        if longest > _MOST_TARGET_BYTES:
-            raise InputError(f"a translation can have {_MOST_TARGET_BYTES} bytes, got {longest}: {text[:50]}...")
-        packed = [lengths[0] | lengths[1] << 16, lengths[2] | lengths[3] << 16]
-        rows[text] = [*(offset for offset, _ in places), *packed, 0, 0]
-    targets = np.array([rows[text] for text in texts], np.uint32).reshape(-1, 8)
+    first = texts.str.slice(0, 1)
+    titles = {c: c.title() for c in first.unique().to_list()}
+    title = first.replace_strict(titles, return_dtype=pl.String) + texts.str.slice(1)
+    writings = [texts, title, texts.str.to_uppercase(), texts.str.to_lowercase()]
+    offsets, lengths = pool.place(pl.concat([w.alias("text") for w in writings]))
+    lengths, longest = lengths.reshape(4, -1), int(lengths.max(initial=0))
+    if longest > _MOST_TARGET_BYTES:
+        text = texts[int(lengths.max(axis=0).argmax())]
+        raise InputError(f"a translation can have {_MOST_TARGET_BYTES} bytes, got {longest}: {text[:50]}...")
+    targets = np.zeros((len(texts), 8), np.uint32)
+    targets[:, :4] = offsets.reshape(4, -1).T
+    targets[:, 4] = lengths[0] | lengths[1] << 16
+    targets[:, 5] = lengths[2] | lengths[3] << 16
     targets[:, BOUND] = bounds
     return targets, longest
 
@@ -259,19 +267,17 @@ def _insert_children(keys: Any, values: Any, child_keys: Any, child_values: Any,
         child_keys[at], child_values[at] = keys[k], values[k]
 
 
-def _hash_words(words: list[str], pool: _Pool) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
+def _hash_words(words: pl.Series, pool: _Pool) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
     """The hash table's slots (key, key, length and flags), the slot of each word, and the longest word's bytes."""
-    encoded = [word.encode() for word in words]
-    lengths = np.array([len(e) for e in encoded], np.int64)
-    places = np.array(
-        [pool.place(w)[0] if n > INLINE_KEY_BYTES else 0 for w, n in zip(words, lengths, strict=True)], np.int64
-    )
-    ends = np.cumsum(lengths)
-    data = np.frombuffer(b"".join(encoded) + bytes(SLACK), np.uint8)
+    lengths = words.str.len_bytes().cast(pl.Int64).to_numpy()
+    is_long = lengths > INLINE_KEY_BYTES
+    places = np.zeros(len(words), np.int64)
+    places[is_long] = pool.place(words.filter(pl.Series(is_long)))[0]
+    data = np.frombuffer("".join(words.to_list()).encode() + bytes(SLACK), np.uint8)
     bits = _capacity_bits(len(words))
     slots, homes = np.full((1 << bits, 3), EMPTY), np.empty(len(words), np.int64)
-    _insert_words(data, ends - lengths, lengths, places, slots, 64 - bits, homes)
-    slots[homes, 2] |= np.array([HAS_DIGIT * any(c.isdecimal() for c in w) for w in words], np.uint64)
+    _insert_words(data, np.cumsum(lengths) - lengths, lengths, places, slots, 64 - bits, homes)
+    slots[homes, 2] |= words.str.contains(r"\p{Nd}").to_numpy().astype(np.uint64) * np.uint64(HAS_DIGIT)
     return slots, homes, int(lengths.max(initial=0))
 
 
@@ -326,7 +332,7 @@ def write_table(table: Table, folder: str) -> list[str]:
         names.append(f"{stem}/{name}.npy")
     numbers = {n: int(getattr(table.arrays, n)) for n in _NUMBERS}
     with replace_file(join(folder, stem, "table.json")) as stream:
-        stream.write(json.dumps({"languages": table.languages} | numbers).encode())
+        stream.write(json.dumps({"format": _FORMAT, "languages": table.languages} | numbers).encode())
     return [*names, f"{stem}/table.json"]
 
 
@@ -339,6 +345,8 @@ def read_table(folder: str, source_language: str) -> Table:
         )
     with open_input(join(stem, "table.json")) as stream:
         description = json.load(stream)
+    if description.get("format") != _FORMAT:
+        raise InputError(f"{folder}: compiled by another version of csgen; build it again with csgen lexicon build")
     loaded: dict[str, Any] = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
     numbers: dict[str, Any] = {n: description[n] for n in _NUMBERS}
     return Table(source_language, tuple(description["languages"]), _frozen(TableArrays(**loaded, **numbers)))

@@ -37,6 +37,9 @@ def map_shards(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     context.execution_options.preserve_order = False
+    # The reservation holds each further task back by a second, so that short shards ran one after the other; with a
+    # single operator there is nothing to reserve for.
+    context.op_resource_reservation_enabled = False
     reference = ray.put((run_shard, job))  # held until all is done: a lost reference cannot be fetched again
     shards = ray.data.from_items([{"index": i} for i in indices], override_num_blocks=len(indices))
     with warnings.catch_warnings():

@@ -281,10 +281,11 @@ def _longest(
         at += 2
         if gap == first + bounds[at]:
             break
-        while gap < first + bounds[at] and class_at(data, gap, folding.class_pages, folding.class_values) & SPACE:
-            gap += sequence_length(np.int64(data[gap]))
-        if gap < first + bounds[at]:
-            break
+        if gap + 1 != first + bounds[at] or data[gap] != 32:  # not the one blank that nearly all words are parted by
+            while gap < first + bounds[at] and class_at(data, gap, folding.class_pages, folding.class_values) & SPACE:
+                gap += sequence_length(np.int64(data[gap]))
+            if gap < first + bounds[at]:
+                break
         slot = look_up(data, first + bounds[at], first + bounds[at + 1], table, folding, folded)
         if slot == NO_NODE or _is_number(rule, table, slot):
             break
@@ -323,7 +324,9 @@ def _plan_phrases(
         first = np.int64(texts.offsets[row])
         length = np.int64(texts.offsets[row + 1]) - first
         start, stop = np.int64(texts.bounds[at]), np.int64(texts.bounds[at + 2 * words - 1])
-        writing, mixed = case_of(texts.data, first + start, first + stop, folding)
+        writing, mixed = AS_LISTED, False
+        if rule.protect or not rule.lower:
+            writing, mixed = case_of(texts.data, first + start, first + stop, folding)
         kind = 0
         if rule.protect and not is_bare(texts.data, first, length, start, stop):
             kind = chunk_around(texts.data, first, length, start, stop, folding)[1]

@@ -168,6 +168,11 @@ def find_slot(
 def look_up(data: Any, start: int, end: int, table: TableArrays, folding: Folding, folded: Any) -> int:
     """The slot of the word data[start:end], folded, or NO_NODE."""
     length = end - start
+    if length <= INLINE_KEY_BYTES:
+        one, two = load_u64(data, start) & FIRST_MASKS[length], load_u64(data, start + 8) & SECOND_MASKS[length]
+        if (one | two) & HIGH_BITS == ZERO:
+            one, two = lower_ascii(one), lower_ascii(two)
+            return find_short(table, home_of(table, one, two, length), one, two, length)
     if length > 2 * table.max_key_bytes:
         return NO_NODE
     length = fold_bytes(data, start, end, folded, folding)

@@ -14,7 +14,7 @@ from pydantic import Field
 from csgen.lexicon.coverage import coverage
 from csgen.lexicon.entries import read_entries
 from csgen.lexicon.table import read_table
-from csgen.planning import SAMPLE_ROWS, SidePrediction, count_tokens, predict, sample_pairs, solve_for_target
+from csgen.planning import SAMPLE_ROWS, SidePrediction, count_tokens, predict, sample_pairs, with_probabilities
 from csgen.sources.pairs import count_rows, normalise
 from csgen.switch_job import BATCH_ROWS, PAIRS_DESCRIPTION, read_protected_words
 from csgen.switching.policy import Policy, Side
@@ -53,8 +53,7 @@ def make_plan(config: PlanConfig) -> Plan:
         rows, batches = count_rows(pairs), sample_pairs(pairs, config.sample_rows)
     sampled = sum(batch.num_rows for batch in batches)
     sides = predict(config, table, batches)
-    solved = config if config.target_ratio is None else solve_for_target(config, table, batches)
-    switcher = Switcher(solved, table)
+    switcher = Switcher(with_probabilities(config, sides), table)
     seconds, size = _try_out(switcher, batches)
     scale = (rows or sampled) / sampled
     covered = measure_coverage(config, config.lexicon, batches)

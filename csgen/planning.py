@@ -97,8 +97,12 @@ def predict(policy: Policy, table: Table, batches: list[pa.RecordBatch]) -> dict
 
 def solve_for_target(policy: AnyPolicy, table: Table, batches: list[pa.RecordBatch]) -> AnyPolicy:
     """The same policy with the probabilities that reach its target ratio on each side."""
-    solved = predict(policy, table, batches)
-    probabilities = {f"{side}_probability": solved[side].probability for side in SIDES if policy.switches(side)}
+    return with_probabilities(policy, predict(policy, table, batches))
+
+
+def with_probabilities(policy: AnyPolicy, predictions: dict[Side, SidePrediction]) -> AnyPolicy:
+    """The same policy with the probabilities of a prediction in place of its target ratio."""
+    probabilities = {f"{side}_probability": predictions[side].probability for side in SIDES if policy.switches(side)}
     return policy.model_copy(update=probabilities | {"target_ratio": None})
 
 

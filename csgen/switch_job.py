@@ -240,9 +240,10 @@ def run_switch(job: SwitchJob, run_shards: RunShards, on_part: Callable[[Part], 
     _begin_or_resume(job)
     try:
         parts: dict[int, Part] = {}
+        rejects = list(job.rejects)
         for part in _all_parts(job, run_shards):
             parts[part.index] = part
-            rejects = [*job.rejects, *(r for p in parts.values() for r in p.rejects)]
+            rejects += part.rejects
             refuse_too_many(len(rejects), rejects, job.config.max_errors)
             on_part(part)
         changed = [path for path, mark in job.inputs.items() if fingerprint(path) != mark]

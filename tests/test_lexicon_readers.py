@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from csgen.characters import fold
 from csgen.errors import InputError
-from csgen.lexicon.dictd import freedict_files, locate_freedict, read_freedict
 from csgen.lexicon.entries import clean_pairs, fold_column, rank_pairs
-from csgen.lexicon.readers import read_muse, read_tsv, split_lines
+from csgen.readers.dictd import freedict_files, locate_freedict, read_freedict
+from csgen.readers.lines import read_muse, read_tsv, split_lines
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "lexicons"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

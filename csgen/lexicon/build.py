@@ -12,20 +12,20 @@ from csgen.config import StageConfig
 from csgen.errors import CsgenError, InputError
 from csgen.files import fingerprint, hash_file, refuse_finished
 from csgen.languages import parse_language
-from csgen.lexicon.dictd import freedict_files, locate_freedict, read_freedict
 from csgen.lexicon.entries import (
     DUPLICATE,
     ENTRIES_NAME,
     STAGE,
     clean_pairs,
-    count_reasons,
     rank_pairs,
     sort_entries,
     write_entries,
 )
-from csgen.lexicon.readers import Reading, read_muse, read_tsv
 from csgen.lexicon.table import compile_tables
 from csgen.manifest import Manifest, describe_files
+from csgen.readers.columns import Reading, count_reasons
+from csgen.readers.dictd import freedict_files, locate_freedict, read_freedict
+from csgen.readers.lines import read_muse, read_tsv
 
 SAMPLE_FOLDER = Path(__file__).parents[1] / "sample" / "lexicon"
 

@@ -5,7 +5,6 @@ Knows no source format: the readers hand over pairs of `line, source, target, we
 
 import difflib
 import unicodedata
-from collections.abc import Mapping
 from itertools import accumulate, pairwise
 
 import numpy as np
@@ -17,6 +16,7 @@ from csgen.characters import FOLD_PAGES, FOLD_VALUES, PAGE_BITS, fold
 from csgen.errors import InputError
 from csgen.files import join, open_input, replace_file
 from csgen.manifest import Manifest
+from csgen.readers.columns import count_reasons, first_reason, tidy
 
 ENTRIES_NAME = "entries.parquet"
 STAGE = "lexicon"
@@ -36,8 +36,6 @@ ENTRY_SCHEMA = pa.schema(
 
 MAX_SOURCE_WORDS = 5
 MAX_TARGET_WORDS = 8
-
-NOTE = r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}|（[^（）]*）"
 
 IDENTICAL = "identical source and target"
 DUPLICATE = "duplicate, weight added to the first"
@@ -62,27 +60,6 @@ def _fold_slice(texts: pl.Series) -> pl.Series:
     text = points.astype("<u4").tobytes().decode("utf-32-le")
     bounds = accumulate(map(len, rest), initial=0)
     return lowered.scatter(rows, pl.Series([text[start:end] for start, end in pairwise(bounds)], dtype=pl.String))
-
-
-def first_reason(rules: Mapping[str, pl.Expr]) -> pl.Expr:
-    """The first of the reasons whose condition holds, else null."""
-    return pl.coalesce([pl.when(condition).then(pl.lit(reason)) for reason, condition in rules.items()])
-
-
-def count_reasons(reasons: pl.Series) -> dict[str, int]:
-    """How often each reason stands in the column, by name; nulls are not counted."""
-    counts = reasons.drop_nulls().value_counts().rows()
-    return dict(sorted(counts))
-
-
-def drop_notes(text: pl.Expr) -> pl.Expr:
-    """Without what stands in brackets of any kind, nested ones included."""
-    return text.str.replace_all(NOTE, "").str.replace_all(NOTE, "")
-
-
-def tidy(text: pl.Expr) -> pl.Expr:
-    """Without notes in brackets and outer white space, inner white space as one blank, in NFC."""
-    return drop_notes(text).str.replace_all(r"\s+", " ").str.strip_chars().str.normalize("NFC")
 
 
 def clean_pairs(pairs: pl.DataFrame, identical: str) -> tuple[pl.DataFrame, dict[str, int]]:

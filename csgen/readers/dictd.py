@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from csgen.errors import InputError
 from csgen.files import exists, is_folder, list_files
 from csgen.languages import parse_language
-from csgen.lexicon.entries import drop_notes, first_reason
-from csgen.lexicon.readers import NOT_UTF8, Reading, decode_column, part_malformed, read_bytes, read_lines, read_tsv
+from csgen.readers.columns import NOT_UTF8, Reading, decode_column, drop_notes, first_reason, part_malformed
+from csgen.readers.lines import read_bytes, read_lines, read_tsv
 
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DIGIT_VALUES = np.zeros(256, np.int64)

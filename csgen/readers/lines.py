@@ -5,7 +5,6 @@ Everything is done on columns of lines: a list of a hundred thousand takes a fra
 
 import lzma
 import zlib
-from dataclasses import dataclass, field
 
 import numpy as np
 import polars as pl
@@ -13,26 +12,13 @@ import pyarrow as pa
 
 from csgen.errors import InputError
 from csgen.files import open_input
-from csgen.lexicon.entries import first_reason
-
-NOT_UTF8 = "not UTF-8"
+from csgen.readers.columns import NOT_UTF8, Reading, decode_column, first_reason, part_malformed
 
 # What MUSE's tokens carry over from the text they were cut from ("word,", "usa}}"); "c++" and "#" stay.
 _SURROUNDING = ",;:!?\"'“”„«»‘’()[]{}…。、，"
 _MIN_WEIGHT, _MAX_WEIGHT = 1e-15, 1e15  # so that shares of a sum fit 32-bit floats
 
 _BINARY_PROBE_BYTES = 4096
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What a reader takes out of a file."""
-
-    pairs: pl.DataFrame  # line: int64 from 1, source: str, target: str, weight: float64; in file order
-    malformed: pl.DataFrame  # line: int64, reason: str
-    counts: dict[str, int]  # "lines": all of them; "blank" and others where the format has them
-    licence: str | None = None  # where the file itself says it
-    about: dict[str, str] = field(default_factory=dict)  # title and edition where the file says them
 
 
 def read_tsv(path: str) -> Reading:
@@ -73,12 +59,6 @@ def read_muse(path: str) -> Reading:
     return Reading(bare, malformed, counts | {"punctuation taken off": int(touched.sum())})
 
 
-def part_malformed(parsed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows without a `reason`, and `line` and `reason` of the others."""
-    good = parsed.filter(pl.col("reason").is_null()).drop("reason")
-    return good, parsed.filter(pl.col("reason").is_not_null()).select("line", "reason")
-
-
 def read_lines(path: str) -> tuple[pl.DataFrame, dict[str, int]]:
     """The lines that are not blank as `line` (from 1) and `text` (null: not UTF-8); counts of all and of blank ones."""
     data = read_bytes(path)
@@ -100,21 +80,6 @@ def split_lines(data: bytes) -> pl.Series:
     buffers = [None, pa.py_buffer(bounds), pa.py_buffer(data)]
     lines = pa.LargeBinaryArray.from_buffers(pa.large_binary(), len(bounds) - 1, buffers)
     return decode_column(lines).str.strip_chars_end("\r\n")
-
-
-def decode_column(texts: pa.LargeBinaryArray) -> pl.Series:
-    """Bytes as a String column; null where they are not UTF-8."""
-    try:
-        return pl.Series("text", texts.cast(pa.large_string()), dtype=pl.String)
-    except pa.ArrowInvalid:  # some are not UTF-8, so one by one
-        return pl.Series("text", [_decode(text) for text in texts.to_pylist()], dtype=pl.String)
-
-
-def _decode(text: bytes) -> str | None:
-    try:
-        return text.decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def read_bytes(path: str) -> bytes:

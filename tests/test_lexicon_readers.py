@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from csgen.characters import fold
 from csgen.errors import InputError
-from csgen.lexicon.entries import clean_pairs, fold_column, rank_pairs
+from csgen.lexicon.entries import clean_pairs, fold_column
 from csgen.readers.dictd import freedict_files, locate_freedict, read_freedict
 from csgen.readers.lines import read_muse, read_tsv, split_lines
 
@@ -198,30 +198,6 @@ def test_longest_allowed_pair_is_kept():
 
 def test_identical_pair_stays_if_asked():
     assert cleaned(("Haus", "haus"), identical="keep") == ([("Haus", "haus")], {})
-
-
-def ranked(*pairs):
-    return rank_pairs(clean_pairs(frame(*pairs), "drop")[0]).select("source", "target", "weight", "rank").rows()
-
-
-def test_duplicates_of_any_case_are_merged_and_their_weights_added():
-    assert ranked(("run", "laufen"), ("run", "rennen"), ("Run", "laufen", 2.0)) == [
-        ("run", "laufen", 0.75, 1),
-        ("run", "rennen", 0.25, 2),
-    ]
-
-
-def test_rank_is_the_order_of_appearance_within_a_folded_word():
-    assert ranked(("b", "x"), ("a", "y"), ("B", "z")) == [("b", "x", 0.5, 1), ("a", "y", 1.0, 1), ("B", "z", 0.5, 2)]
-
-
-@given(st.lists(st.tuples(st.sampled_from("abAB"), st.sampled_from("wxyz"), st.floats(1e-15, 1e15)), min_size=1))
-def test_weights_of_a_word_sum_to_one_and_its_ranks_count_up(pairs):
-    entries = rank_pairs(clean_pairs(frame(*pairs), "drop")[0])
-    for group in entries.partition_by("key"):
-        assert group["weight"].sum() == pytest.approx(1)
-        assert group["weight"].min() > 0
-        assert group["rank"].to_list() == list(range(1, len(group) + 1))
 
 
 # --- FreeDict ---

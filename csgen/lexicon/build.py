@@ -17,10 +17,9 @@ from csgen.lexicon.entries import (
     ENTRIES_NAME,
     STAGE,
     clean_pairs,
-    rank_pairs,
-    sort_entries,
     write_entries,
 )
+from csgen.lexicon.merge import PAIR, join_duplicates, merge_parts
 from csgen.lexicon.table import compile_tables
 from csgen.manifest import Manifest, describe_files
 from csgen.readers.columns import Reading, count_reasons
@@ -129,20 +128,38 @@ def build_lexicon(config: LexiconBuildConfig) -> dict[str, Any]:
         reading, files = read_source(source)
         refuse_malformed(source, reading, config.max_malformed)
         part, dropped = make_entries(source, reading, config)
-        parts.append(part)
+        parts.append((source.name, part))
         inputs[source.name] = {"files": files} | reading.about
         origins[source.name] = _count(source, reading, dropped, len(part))
-    entries = pl.concat(parts)
-    if entries.is_empty():
+    if not sum(len(part) for _, part in parts):
         reasons = "; ".join(f"{name}: {count['dropped']}" for name, count in origins.items())
         raise InputError(f"no entries are left, all pairs were dropped: {reasons}")
-    counts = {"entries": len(entries), "languages": _count_languages(entries), "origins": origins}
-    entries = sort_entries(entries)
-    write_entries(entries, config.output)
-    names = [ENTRIES_NAME, *compile_tables(entries, config.output)]
+    merged = merge_parts(parts)
+    counts = {
+        "origins": origins,
+        "joined": merged.joined,
+        "conflicts": merged.conflicts,
+        "conflict_examples": merged.examples,
+    }
     options = config.model_dump(exclude={"output", "sources"}) | {"sources": sorted(inputs)}
-    files = describe_files(config.output, names)
-    Manifest(stage=STAGE, config=options, inputs=inputs, counts=counts, files=files).write(config.output)
+    return write_lexicon(merged.entries, config.output, config=options, inputs=inputs, counts=counts)
+
+
+def write_lexicon(
+    entries: pl.DataFrame, output: str, *, config: dict[str, Any], inputs: dict[str, Any], counts: dict[str, Any]
+) -> dict[str, Any]:
+    """Write finished entries as a lexicon: entries, compiled tables and, last, the manifest; returns its counts.
+
+    `entries` are those of csgen.lexicon.merge.merge_parts, which one source alone goes through too. `config`, `inputs`
+    and `counts` are what the manifest says of how they were made; the number of entries, and of words and entries by
+    pair of languages, are added to `counts`. A finished output is refused.
+    """
+    refuse_finished(output)
+    counts = {"entries": len(entries), "languages": _count_languages(entries)} | counts
+    write_entries(entries, output)
+    names = [ENTRIES_NAME, *compile_tables(entries.with_columns(pl.col(PAIR).cast(pl.String)), output)]
+    files = describe_files(output, names)
+    Manifest(stage=STAGE, config=config, inputs=inputs, counts=counts, files=files).write(output)
     return counts
 
 
@@ -180,15 +197,15 @@ def make_entries(
 ) -> tuple[pl.DataFrame, dict[str, int]]:
     """The entries of one source, with `key`, and how many pairs were dropped by reason."""
     clean, dropped = clean_pairs(reading.pairs, config.identical)
-    ranked = rank_pairs(clean)
+    joined = join_duplicates(clean)
     known = config.licence if source.kind == "tsv" else reading.licence
-    entries = ranked.with_columns(
+    entries = joined.with_columns(
         source_language=pl.lit(source.source_language),
         target_language=pl.lit(source.target_language),
         origin=pl.lit(source.origin),
         licence=pl.lit(known or LICENCES[source.kind]),
     )
-    return entries, dropped | {DUPLICATE: len(clean) - len(ranked)}
+    return entries, dropped | {DUPLICATE: len(clean) - len(joined)}
 
 
 def _count(source: LexiconSource, reading: Reading, dropped: dict[str, int], num_entries: int) -> dict[str, Any]:
@@ -203,6 +220,5 @@ def _count(source: LexiconSource, reading: Reading, dropped: dict[str, int], num
 
 
 def _count_languages(entries: pl.DataFrame) -> dict[str, dict[str, int]]:
-    pair = ["source_language", "target_language"]
-    counts = entries.group_by(pair).agg(words=pl.col("key").n_unique(), entries=pl.len()).sort(pair)
+    counts = entries.group_by(PAIR).agg(words=pl.col("key").n_unique(), entries=pl.len()).sort(PAIR)
     return {f"{s}-{t}": {"words": words, "entries": entries} for s, t, words, entries in counts.rows()}

@@ -1,4 +1,4 @@
-"""The table of a lexicon's entries: cleaning of pairs, merging, weights and ranks, and its Parquet file.
+"""The table of a lexicon's entries: cleaning of pairs, and its Parquet file.
 
 Knows no source format: the readers hand over pairs of `line, source, target, weight`, in the order of their file.
 """
@@ -27,10 +27,10 @@ ENTRY_SCHEMA = pa.schema(
         ("source_language", pa.string()),
         ("target", pa.string()),
         ("target_language", pa.string()),
-        ("weight", pa.float64()),  # sums to 1 within a folded source, language pair and origin
-        ("rank", pa.int32()),  # 1: listed first, within the same
-        ("origin", pa.string()),
-        ("licence", pa.string()),
+        ("weight", pa.float64()),  # sums to 1 within a folded source and language pair
+        ("rank", pa.int32()),  # 1: the heaviest, then the first listed, within the same
+        ("origin", pa.string()),  # of several sources, joined by "; " in the order of their names
+        ("licence", pa.string()),  # of each of these, joined likewise
     ]
 )
 
@@ -40,6 +40,7 @@ MAX_TARGET_WORDS = 8
 IDENTICAL = "identical source and target"
 DUPLICATE = "duplicate, weight added to the first"
 
+_GROUP_ROWS = 1 << 20  # rows of a row group
 _FOLD_ROWS = 1 << 20  # rows folded at a time: bounds the memory for code points and their indices
 
 
@@ -92,25 +93,14 @@ def _count_words(name: str) -> pl.Expr:
     return pl.col(name).str.count_matches(" ", literal=True) + 1
 
 
-def rank_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
-    """Merge pairs of one `key` and target into the first, adding weights; add `rank`; weights of a key sum to 1."""
-    pair = ["key", "target"]
-    weight = pl.col("weight")
-    merged = pairs.with_columns(weight.sum().over(pair)).unique(pair, keep="first", maintain_order=True)
-    return merged.with_columns(
-        weight / weight.sum().over("key"), rank=pl.int_range(1, pl.len() + 1, dtype=pl.Int32).over("key")
-    )
-
-
-def sort_entries(entries: pl.DataFrame) -> pl.DataFrame:
-    """In the file's order, which is total: languages, folded source, origin, rank. Takes `key`, and drops it."""
-    by = ["source_language", "target_language", "key", "origin", "rank"]
-    return entries.sort(by).select(ENTRY_SCHEMA.names)
-
-
-def write_entries(entries: pl.DataFrame, folder: str) -> None:
-    with replace_file(join(folder, ENTRIES_NAME)) as stream:
-        pq.write_table(entries.to_arrow().cast(ENTRY_SCHEMA), stream, compression="zstd")
+def write_entries(entries: pl.DataFrame, folder: str, name: str = ENTRIES_NAME) -> None:
+    """Write entries, in the order given, in slices that bound the memory for it."""
+    with (
+        replace_file(join(folder, name)) as stream,
+        pq.ParquetWriter(stream, ENTRY_SCHEMA, compression="zstd") as writer,
+    ):
+        for part in entries.select(ENTRY_SCHEMA.names).iter_slices(_GROUP_ROWS):
+            writer.write_table(part.with_columns(pl.col(pl.Enum).cast(pl.String)).to_arrow().cast(ENTRY_SCHEMA))
 
 
 def read_entries(folder: str) -> pl.DataFrame:
@@ -134,9 +124,7 @@ def show_word(folder: str, word: str) -> pl.DataFrame:
     found = entries.filter(keys == key)
     if found.is_empty():
         raise InputError(f"{folder}: no entry for {word!r}{_suggest(key, keys)}")
-    return found.sort(
-        "source_language", "target_language", "weight", "origin", "rank", descending=[False, False, True, False, False]
-    )
+    return found.sort("source_language", "target_language", "rank")
 
 
 def _suggest(key: str, keys: pl.Series) -> str:

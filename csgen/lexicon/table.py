@@ -8,10 +8,11 @@ import io
 import json
 import unicodedata
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from csgen.characters import fold
@@ -19,25 +20,33 @@ from csgen.errors import InputError
 from csgen.files import exists, is_local, join, open_input, replace_file
 from csgen.lexicon.entries import fold_column
 from csgen.switching.lookup import (
-    BOUND,
     EMPTY,
-    FIRST_RANGE,
-    FLAGS,
     HAS_CHILDREN,
     HAS_DIGIT,
     INLINE_KEY_BYTES,
+    LANE_BITS,
+    LISTED_SHIFT,
+    MAX_WRITING_BYTES,
+    NODE_IN_ROW,
+    UNCASED,
     TableArrays,
     find_node,
     hash_bytes,
+    scale,
+    targets_of,
 )
 from csgen.switching.primitives import GOLDEN, SLACK, compiled, mix
 
-_ARRAYS = ("slots", "child_keys", "child_values", "targets", "pool")
-_NUMBERS = ("slot_shift", "child_shift", "max_key_bytes", "max_target_bytes")
-_FORMAT = 1  # of the arrays; raise it with any change to them
+_ARRAYS = ("rows", "child_keys", "child_values", "targets", "pool")
+_NUMBERS = ("stride", "num_slots", "count_shift", "max_key_bytes", "max_target_bytes")
+_FORMAT = 2  # of the arrays; raise it with any change to them
 _ONE = 1 << 32
-_MOST_TARGET_BYTES = 0xFFFF  # lengths have 16 bits
+_LINE = 8  # words of a cache line
 MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
+MAX_KEY_BYTES = (1 << 16) - 2  # lengths have 16 bits, all ones are a free row's
+
+# A hash table half full is the faster one, while it fits a cache; beyond, its bytes count for more.
+_LOAD, _LARGE_LOAD, _LARGE = 0.5, 0.7, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,6 +56,9 @@ class Table:
     source_language: str
     languages: tuple[str, ...]
     arrays: TableArrays
+    folder: str | None = None  # where it is memory-mapped from
+    removed: tuple[str, ...] = ()
+    is_path: bool = False
 
     def language_index(self, language: str) -> int:
         """The index of a target language; an InputError if the lexicon lacks it."""
@@ -59,13 +71,23 @@ class Table:
 
     def without(self, sources: list[str]) -> "Table":
         """The same table with these words and phrases taken out, whatever their case; unknown ones are ignored."""
-        if not sources:
+        nodes = [node for node in map(self._node_of, sources) if node is not None]
+        if not nodes:
             return self
-        slots = self.arrays.slots.copy()
-        for node in map(self._node_of, sources):
-            if node is not None:
-                slots[node, FIRST_RANGE:] = 0
-        return replace(self, arrays=_frozen(self.arrays._replace(slots=slots)))
+        rows = self.arrays.rows.copy() if self.folder is None else _read_array(self._file("rows"), "c")
+        counts = _count_words(len(self.languages), self.arrays.count_shift)
+        for node in nodes:
+            rows[node + 1 : node + 1 + counts] = 0
+        return replace(self, arrays=_frozen(self.arrays._replace(rows=rows)), removed=(*self.removed, *sources))
+
+    def by_path(self) -> "Table":
+        """The same table, which is pickled as the folder's path: a process of this machine then maps its files."""
+        return replace(self, is_path=self.folder is not None)
+
+    def __reduce__(self) -> Any:
+        if self.is_path:
+            return _reopen, (self.folder, self.source_language, self.removed)
+        return Table, (self.source_language, self.languages, self.arrays)
 
     def find_words(self, words: list[str]) -> NDArray[np.int64]:
         """The node of each folded word, -1 where it is unknown."""
@@ -73,10 +95,12 @@ class Table:
 
     def count_translations(self, nodes: NDArray[np.int64], language: str) -> NDArray[np.int64]:
         """How many translations into a language each node has; 0 for node -1."""
-        column = FIRST_RANGE + self.language_index(language)
-        slots = self.arrays.slots
-        counts = slots[nodes, column + 1].astype(np.int64) - slots[nodes, column]
-        return np.where(nodes >= 0, counts, 0)
+        found = np.empty(len(nodes), np.int64)
+        _count_translations(self.arrays, np.ascontiguousarray(nodes), self.language_index(language), found)
+        return found
+
+    def _file(self, name: str) -> str:
+        return join(self.folder or "", f"table-{self.source_language}", f"{name}.npy")
 
     def _step(self, word: str, parent: int) -> int:
         encoded = word.encode()
@@ -107,23 +131,45 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     translation comes first, then the earlier listed one.
     """
     keys, ranked = _rank(entries)
-    words = _list_words(keys, ranked)
     languages = tuple(sorted(entries["target_language"].unique()))
     if len(languages) > MAX_LANGUAGES:
         raise InputError(f"a lexicon can have {MAX_LANGUAGES} target languages, got {len(languages)}")
-    pool = _Pool()
-    hashed, homes, longest = _hash_words(words, pool)
-    nodes = _build_nodes(keys, words, homes, len(hashed))
+    words = _list_words(keys, ranked)
+    nodes = _number_nodes(keys, words)
     ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
+    counts = _count_before(ranked, nodes.height, languages)
+    pool = _Pool()
     targets, longest_target = _write_targets(ranked["target"], _bounds(ranked), pool)
-    child_keys, child_values, child_shift = _hash_children(nodes)
-    slots = _join_rows(hashed, nodes, _ranges(ranked, len(hashed) + nodes.height - len(words), languages))
+    count_shift = int(counts[:, -1].max(initial=0) > 0xFF)
+    node_words = 1 + _count_words(len(languages), count_shift)
+    hashed, homes, longest = _hash_words(words, pool)
+    stride = _stride(node_words)
+    phrases = len(hashed) * stride + np.arange(nodes.height - len(words)) * node_words
+    places = np.concatenate([homes * stride + NODE_IN_ROW, phrases])
+    if places.max(initial=0) >= _ONE // 2:
+        raise InputError(f"a lexicon of {len(words):,} words and {len(phrases):,} phrases is too large; build several")
+    rows = np.zeros(len(hashed) * stride + len(phrases) * node_words + SLACK // 8, np.uint64)
+    table = rows[: len(hashed) * stride].reshape(-1, stride)
+    table[:, : NODE_IN_ROW + 1] = hashed
+    _fill_nodes(rows, places, nodes, counts, count_shift)
+    child_keys, child_values = _hash_children(nodes, places)
     arrays = TableArrays(
-        slots=slots, slot_shift=65 - len(hashed).bit_length(),
-        child_keys=child_keys, child_values=child_values, child_shift=child_shift,
+        rows=rows, stride=stride, num_slots=len(hashed), count_shift=count_shift,
+        child_keys=child_keys, child_values=child_values,
         targets=targets, pool=pool.array(), max_key_bytes=longest, max_target_bytes=longest_target,
     )  # fmt: skip
     return Table(source_language, languages, _frozen(arrays))
+
+
+def _count_words(num_languages: int, count_shift: int) -> int:
+    """Words of 8 bytes that a node's counts take: one a language and one behind."""
+    return -(-((num_languages + 1) << count_shift) // 8)
+
+
+def _stride(node_words: int) -> int:
+    """Words from one row to the next: half a cache line or whole ones, so that none lies across two in vain."""
+    size = NODE_IN_ROW + node_words
+    return _LINE // 2 if size <= _LINE // 2 else -(-size // _LINE) * _LINE
 
 
 def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
@@ -149,12 +195,12 @@ def _list_words(keys: pl.Series, ranked: pl.DataFrame) -> pl.Series:
     return words.sort("len", "key", descending=[True, False], nulls_last=True)["key"]
 
 
-def _build_nodes(keys: pl.Series, words: pl.Series, homes: NDArray[np.int64], first_phrase: int) -> pl.DataFrame:
-    """Number words by slot, then phrases and their beginnings; columns key, node, parent and word (null for words).
+def _number_nodes(keys: pl.Series, words: pl.Series) -> pl.DataFrame:
+    """Number words in their order, then phrases and their beginnings; columns key, node, parent and word.
 
-    A phrase's parent is the phrase without its last word.
+    A phrase's parent is the phrase without its last word, and word is its last word; both are null for words.
     """
-    split = keys.str.split(" ")
+    split = keys.filter(keys.str.contains(" ", literal=True)).str.split(" ")
     levels = [pl.DataFrame({"key": words}).with_columns(parent_key=pl.lit(None, pl.String), last=pl.col("key"))]
     for length in range(2, max(split.list.len().to_list(), default=1) + 1):
         longer = split.filter(split.list.len() >= length)
@@ -166,26 +212,45 @@ def _build_nodes(keys: pl.Series, words: pl.Series, homes: NDArray[np.int64], fi
             }
         )
         levels.append(level.unique("key").sort("key"))
-    nodes = pl.concat(levels)
-    phrases = np.arange(first_phrase, first_phrase + nodes.height - len(words))
-    nodes = nodes.with_columns(node=pl.Series(np.concatenate([homes, phrases])))
+    nodes = pl.concat(levels).with_row_index("node").with_columns(pl.col("node").cast(pl.Int64))
     number = nodes.select("key", "node")
-    nodes = nodes.join(
-        number.rename({"key": "parent_key", "node": "parent"}), on="parent_key", how="left", maintain_order="left"
+    phrases = nodes.slice(len(words))
+    for name, key in (("parent", "parent_key"), ("word", "last")):
+        of_key = number.rename({"key": key, "node": name})
+        phrases = phrases.join(of_key, on=key, how="left", maintain_order="left")
+    columns = ["key", "node", "parent", "word"]
+    none = pl.lit(None, pl.Int64)
+    return pl.concat(
+        [nodes.head(len(words)).with_columns(parent=none, word=none).select(columns), phrases.select(columns)]
     )
-    nodes = nodes.join(number.rename({"key": "last", "node": "word"}), on="last", how="left", maintain_order="left")
-    return nodes.select("key", "node", "parent", "word")
 
 
-def _ranges(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) -> NDArray[np.uint32]:
-    """(num_nodes, num_languages + 1): where each node's translations into each language begin."""
+def _count_before(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) -> NDArray[np.uint16]:
+    """(num_nodes, num_languages + 1): how many of each node's translations stand before each language's, and all."""
     index = ranked["target_language"].replace_strict(list(languages), range(len(languages)), return_dtype=pl.Int64)
-    cell = ranked["node"].to_numpy() * len(languages) + index.to_numpy()
-    ends = np.cumsum(np.bincount(cell, minlength=num_nodes * len(languages)))
-    ranges = np.zeros((num_nodes, len(languages) + 1), np.uint32)
-    ranges[:, 1:] = ends.reshape(num_nodes, len(languages))
-    ranges[1:, 0] = ranges[:-1, -1]
-    return ranges
+    counts = np.zeros((num_nodes, len(languages) + 1), np.uint32)
+    np.add.at(counts, (ranked["node"].to_numpy(), index.to_numpy() + 1), 1)
+    np.cumsum(counts, axis=1, out=counts)
+    if (most := int(counts[:, -1].max(initial=0))) > 0xFFFF:
+        raise InputError(f"a word can have {0xFFFF} translations, got {most}; filter the lexicon")
+    return counts.astype(np.uint16)
+
+
+def _fill_nodes(
+    rows: NDArray[np.uint64], places: NDArray[np.int64], nodes: pl.DataFrame, counts: NDArray[np.uint16], shift: int
+) -> None:
+    """Write flags, the number of the first translation, and the counts of every node."""
+    totals = counts[:, -1].astype(np.uint64)
+    first = np.cumsum(totals) - totals
+    inner = np.zeros(len(places), np.uint64)
+    inner[nodes["parent"].drop_nulls().unique().to_numpy()] = HAS_CHILDREN
+    digits = nodes["key"].str.contains(r"\p{Nd}").to_numpy() & nodes["parent"].is_null().to_numpy()
+    rows[places] |= (first << np.uint64(32)) | inner | digits * np.uint64(HAS_DIGIT)
+    narrow: NDArray[Any] = counts if shift else counts.astype(np.uint8)
+    words = np.zeros((len(places), _count_words(counts.shape[1] - 1, shift) * 8), np.uint8)
+    words[:, : narrow.shape[1] << shift] = narrow.view(np.uint8).reshape(len(places), -1)
+    for k, column in enumerate(words.view(np.uint64).T):
+        rows[places + 1 + k] = column
 
 
 def _bounds(ranked: pl.DataFrame) -> NDArray[np.uint32]:
@@ -198,91 +263,119 @@ def _bounds(ranked: pl.DataFrame) -> NDArray[np.uint32]:
 
 
 class _Pool:
-    """Strings one behind the other in one array."""
+    """Texts one behind the other in one array."""
 
     def __init__(self) -> None:
-        self._chunks: list[bytes] = []
+        self._chunks: list[NDArray[np.uint8]] = []
         self._size = 0
 
-    def place(self, texts: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Offsets and lengths of the texts' UTF-8; equal ones of a call are stored once."""
-        unique = texts.unique(maintain_order=True)
-        lengths = unique.str.len_bytes().cast(pl.Int64)
-        offsets = self._size + lengths.cum_sum() - lengths
-        self._chunks.append("".join(unique.to_list()).encode())
+    def place(self, texts: pl.Series) -> NDArray[np.int64]:
+        """Where the UTF-8 of each text begins."""
+        lengths = texts.str.len_bytes().cast(pl.Int64)
+        offsets = self._size + (lengths.cum_sum() - lengths).to_numpy()
+        self._chunks.append(_bytes_of(texts))
         self._size += len(self._chunks[-1])
         if self._size >= _ONE:
             raise InputError("a lexicon's translations into all languages can have 4 GiB together; build several")
-        stored = pl.DataFrame({"text": unique, "offset": offsets, "length": lengths})
-        places = pl.DataFrame({"text": texts}).join(stored, on="text", how="left", maintain_order="left")
-        return places["offset"].to_numpy(), places["length"].to_numpy()
+        return offsets
 
     def array(self) -> NDArray[np.uint8]:
-        return np.frombuffer(b"".join(self._chunks) + bytes(SLACK), np.uint8)
+        return np.concatenate([*self._chunks, np.zeros(SLACK, np.uint8)])
 
 
-def _write_targets(texts: pl.Series, bounds: NDArray[np.uint32], pool: _Pool) -> tuple[NDArray[np.uint32], int]:
-    """TableArrays.targets, of the four writings as listed, Title, UPPER and lower, and the longest one's bytes."""
-    first = texts.str.slice(0, 1)
+def _bytes_of(texts: pl.Series) -> NDArray[np.uint8]:
+    """The UTF-8 of all texts, one behind the other."""
+    column = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    chunk = pa.concat_arrays(column.chunks) if isinstance(column, pa.ChunkedArray) else column
+    _, offsets, data = chunk.buffers()
+    if data is None:
+        return np.zeros(0, np.uint8)
+    first, last = (int(np.frombuffer(offsets, np.int64)[chunk.offset + k]) for k in (0, len(chunk)))
+    return np.frombuffer(data, np.uint8)[first:last]
+
+
+def _write_targets(texts: pl.Series, bounds: NDArray[np.uint32], pool: _Pool) -> tuple[NDArray[np.uint64], int]:
+    """TableArrays.targets, and the longest writing's bytes. Equal translations share one place in the pool."""
+    unique = pl.DataFrame({"text": texts.unique(maintain_order=True)})
+    first = unique["text"].str.slice(0, 1)
     titles = {c: c.title() for c in first.unique().to_list()}
-    title = first.replace_strict(titles, return_dtype=pl.String) + texts.str.slice(1)
-    writings = [texts, title, texts.str.to_uppercase(), texts.str.to_lowercase()]
-    offsets, lengths = pool.place(pl.concat([w.alias("text") for w in writings]))
-    lengths, longest = lengths.reshape(4, -1), int(lengths.max(initial=0))
-    if longest > _MOST_TARGET_BYTES:
-        text = texts[int(lengths.max(axis=0).argmax())]
-        raise InputError(f"a translation can have {_MOST_TARGET_BYTES} bytes, got {longest}: {text[:50]}...")
-    targets = np.zeros((len(texts), 8), np.uint32)
-    targets[:, :4] = offsets.reshape(4, -1).T
-    targets[:, 4] = lengths[0] | lengths[1] << 16
-    targets[:, 5] = lengths[2] | lengths[3] << 16
-    targets[:, BOUND] = bounds
+    written = unique.with_columns(
+        lower=pl.col("text").str.to_lowercase(),
+        title=first.replace_strict(titles, return_dtype=pl.String) + unique["text"].str.slice(1),
+        upper=pl.col("text").str.to_uppercase(),
+    )
+    lanes = ["lower", "title", "upper", "own"]
+    same = [pl.col("text") == pl.col(lane) for lane in lanes[:3]]
+    written = written.with_columns(
+        own=pl.when(pl.any_horizontal(same)).then(pl.lit("")).otherwise("text"),
+        listed=pl.coalesce([pl.when(s).then(k) for k, s in enumerate(same)] + [pl.lit(3)]).cast(pl.UInt64),
+        uncased=pl.all_horizontal(same),
+    )
+    lengths = written.select(pl.col(lanes).str.len_bytes().cast(pl.UInt64)).to_numpy()
+    longest = int(lengths.max(initial=0))
+    if longest > MAX_WRITING_BYTES:
+        text = unique["text"][int(lengths.max(axis=1).argmax())]
+        raise InputError(f"a translation can have {MAX_WRITING_BYTES} bytes, got {longest}: {text[:50]}...")
+    uncased = written["uncased"].to_numpy()
+    lengths[uncased] = lengths[uncased][:, :1]
+    packed = lengths @ (np.uint64(1) << (np.arange(4, dtype=np.uint64) * np.uint64(LANE_BITS)))
+    packed |= written["listed"].to_numpy() << np.uint64(LISTED_SHIFT) | uncased * UNCASED
+    cased = pl.when(pl.col("uncased")).then("lower").otherwise(pl.concat_str(lanes))
+    places = pool.place(written.select(cased.alias("text"))["text"])
+    stored = unique.with_columns(place=pl.Series(places.astype(np.uint64)), packed=pl.Series(packed))
+    found = pl.DataFrame({"text": texts}).join(stored, on="text", how="left", maintain_order="left")
+    targets = np.empty((len(texts), 2), np.uint64)
+    targets[:, 0] = found["place"].to_numpy() | bounds.astype(np.uint64) << np.uint64(32)
+    targets[:, 1] = found["packed"].to_numpy()
     return targets, longest
 
 
-def _capacity_bits(count: int) -> int:
-    """log2 of a hash table's size that leaves at least half of it free."""
-    return max(int(np.ceil(np.log2(max(count, 1) * 2))), 3)
+def _capacity(count: int) -> int:
+    """Slots of a hash table of `count` keys."""
+    return max(int(count / (_LOAD if count < _LARGE else _LARGE_LOAD)), 4) + 1
 
 
-def _hash_children(nodes: pl.DataFrame) -> tuple[NDArray[np.uint64], NDArray[np.uint32], int]:
+def _hash_children(nodes: pl.DataFrame, places: NDArray[np.int64]) -> tuple[NDArray[np.uint64], NDArray[np.uint32]]:
     phrases = nodes.filter(pl.col("parent").is_not_null())
-    keys = (phrases["parent"].to_numpy().astype(np.uint64) << np.uint64(32)) | phrases["word"].to_numpy().astype(
-        np.uint64
-    )
-    inner = np.isin(phrases["node"].to_numpy(), phrases["parent"].to_numpy())
-    values = (phrases["node"].to_numpy().astype(np.uint32) << np.uint32(1)) | inner.astype(np.uint32)
-    bits = _capacity_bits(len(keys))
-    child_keys, child_values = np.full(1 << bits, EMPTY), np.zeros(1 << bits, np.uint32)
-    _insert_children(keys, values, child_keys, child_values, 64 - bits)
-    return child_keys, child_values, 64 - bits
+    number, parent, word = (phrases[name].to_numpy() for name in ("node", "parent", "word"))
+    keys = (places[parent].astype(np.uint64) << np.uint64(32)) | places[word].astype(np.uint64)
+    inner = np.zeros(len(places), np.bool_)
+    inner[parent] = True
+    values = (places[number].astype(np.uint32) << np.uint32(1)) | inner[number]
+    capacity = _capacity(len(keys))
+    child_keys, child_values = np.full(capacity, EMPTY), np.zeros(capacity, np.uint32)
+    _insert_children(keys, values, child_keys, child_values)
+    return child_keys, child_values
 
 
 @compiled
-def _insert_children(keys: Any, values: Any, child_keys: Any, child_values: Any, shift: int) -> None:
+def _insert_children(keys: Any, values: Any, child_keys: Any, child_values: Any) -> None:
     for k in range(len(keys)):
-        at = np.int64(mix(keys[k]) >> np.uint64(shift))
+        at = scale(mix(keys[k]), len(child_keys))
         while child_keys[at] != EMPTY:
-            at = (at + 1) & (len(child_keys) - 1)
+            at = (at + 1) % len(child_keys)
         child_keys[at], child_values[at] = keys[k], values[k]
 
 
 def _hash_words(words: pl.Series, pool: _Pool) -> tuple[NDArray[np.uint64], NDArray[np.int64], int]:
-    """The hash table's slots (key, key, length and flags), the slot of each word, and the longest word's bytes."""
+    """The hash table's rows (key, key, first word of the node), the slot of each word, and the longest word's bytes."""
     lengths = words.str.len_bytes().cast(pl.Int64).to_numpy()
+    longest = int(lengths.max(initial=0))
+    if longest > MAX_KEY_BYTES:
+        raise InputError(
+            f"a word can have {MAX_KEY_BYTES} bytes, got {longest}: {words[int(lengths.argmax())][:50]}..."
+        )
     is_long = lengths > INLINE_KEY_BYTES
     places = np.zeros(len(words), np.int64)
-    places[is_long] = pool.place(words.filter(pl.Series(is_long)))[0]
-    data = np.frombuffer("".join(words.to_list()).encode() + bytes(SLACK), np.uint8)
-    bits = _capacity_bits(len(words))
-    slots, homes = np.full((1 << bits, 3), EMPTY), np.empty(len(words), np.int64)
-    _insert_words(data, np.cumsum(lengths) - lengths, lengths, places, slots, 64 - bits, homes)
-    slots[homes, 2] |= words.str.contains(r"\p{Nd}").to_numpy().astype(np.uint64) * np.uint64(HAS_DIGIT)
-    return slots, homes, int(lengths.max(initial=0))
+    places[is_long] = pool.place(words.filter(pl.Series(is_long)))
+    data = np.concatenate([_bytes_of(words), np.zeros(SLACK, np.uint8)])
+    slots, homes = np.full((_capacity(len(words)), 3), EMPTY), np.empty(len(words), np.int64)
+    _insert_words(data, np.cumsum(lengths) - lengths, lengths, places, slots, homes)
+    return slots, homes, longest
 
 
 @compiled
-def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, slots: Any, shift: int, homes: Any) -> None:
+def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, slots: Any, homes: Any) -> None:
     for k in range(len(starts)):
         length = lengths[k]
         first, second = np.uint64(0), np.uint64(0)
@@ -295,23 +388,22 @@ def _insert_words(data: Any, starts: Any, lengths: Any, places: Any, slots: Any,
                     first |= byte
                 else:
                     second |= byte
-        at = np.int64(mix(first + second * GOLDEN + np.uint64(length)) >> np.uint64(shift))
+        at = scale(mix(first + second * GOLDEN + np.uint64(length)), len(slots))
         while slots[at, 2] != EMPTY:
-            at = (at + 1) & (len(slots) - 1)
+            at = (at + 1) % len(slots)
         slots[at, 0] = first
         slots[at, 1] = np.uint64(places[k]) if length > INLINE_KEY_BYTES else second
-        slots[at, 2] = np.uint64(length) << np.uint64(32)
+        slots[at, 2] = np.uint64(length) << np.uint64(16)
         homes[k] = at
 
 
-def _join_rows(hashed: NDArray[np.uint64], nodes: pl.DataFrame, ranges: NDArray[np.uint32]) -> NDArray[np.uint32]:
-    """TableArrays.slots, of rows that fill cache lines."""
-    width = FIRST_RANGE + ranges.shape[1]
-    slots = np.zeros((len(ranges), -(-width // 16) * 16), np.uint32)
-    slots[: len(hashed), :FIRST_RANGE] = hashed.view(np.uint32)
-    slots[nodes["parent"].drop_nulls().unique().to_numpy(), FLAGS] |= HAS_CHILDREN
-    slots[:, FIRST_RANGE:width] = ranges
-    return slots
+@compiled
+def _count_translations(table: TableArrays, nodes: Any, language: int, found: Any) -> None:
+    for k in range(len(nodes)):
+        found[k] = 0
+        if nodes[k] >= 0:
+            first, last = targets_of(table, nodes[k], language)
+            found[k] = last - first
 
 
 def _frozen(arrays: TableArrays) -> TableArrays:
@@ -349,11 +441,17 @@ def read_table(folder: str, source_language: str) -> Table:
         raise InputError(f"{folder}: compiled by another version of csgen; build it again with csgen lexicon build")
     loaded: dict[str, Any] = {name: _read_array(join(stem, f"{name}.npy")) for name in _ARRAYS}
     numbers: dict[str, Any] = {n: description[n] for n in _NUMBERS}
-    return Table(source_language, tuple(description["languages"]), _frozen(TableArrays(**loaded, **numbers)))
+    arrays = _frozen(TableArrays(**loaded, **numbers))
+    return Table(source_language, tuple(description["languages"]), arrays, folder if is_local(folder) else None)
 
 
-def _read_array(path: str) -> NDArray[np.generic]:
+def _reopen(folder: str, source_language: str, removed: tuple[str, ...]) -> Table:
+    return read_table(folder, source_language).without(list(removed)).by_path()
+
+
+def _read_array(path: str, mode: Literal["r", "c"] = "r") -> NDArray[Any]:
+    """The array of a file; mapped where that is local, with "c" so that what is written to it stays in this process."""
     if is_local(path):
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return np.load(path, mmap_mode=mode, allow_pickle=False)  # type: ignore[no-any-return]
     with open_input(path) as stream:
         return np.load(io.BytesIO(stream.read()), allow_pickle=False)  # type: ignore[no-any-return]

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from csgen.switching.lookup import BOUND, HALF, NO_NODE, ZERO, TableArrays, has, hash_bytes
+from csgen.switching.lookup import HALF, NO_NODE, ZERO, TableArrays, bound_of, has, hash_bytes
 from csgen.switching.primitives import compiled, inlined
 
 _DRAWN_TOGETHER = 4  # bounds compared without a branch between; few words have more translations into one language
@@ -99,7 +99,7 @@ def draw_target(rule: SideRule, table: TableArrays, first: int, last: int, draw:
         picked = first
         for begin in range(first, max(last - 1, first + 1), _DRAWN_TOGETHER):
             for target in range(begin, begin + _DRAWN_TOGETHER):
-                bound = np.uint64(table.targets[min(target, last - 1), BOUND])
+                bound = bound_of(table, min(target, last - 1))
                 picked += (target < last - 1) & (draw >= bound)
         return picked
     count = last - first

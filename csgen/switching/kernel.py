@@ -20,8 +20,6 @@ from csgen.switching.draws import (
 )
 from csgen.switching.lookup import (
     FIRST_MASKS,
-    FIRST_RANGE,
-    FLAGS,
     HALF,
     HAS_CHILDREN,
     HAS_DIGIT,
@@ -36,9 +34,12 @@ from csgen.switching.lookup import (
     find_child,
     find_short,
     has,
+    has_flag,
     home_of,
     look_up,
     lower_ascii,
+    place_writing,
+    targets_of,
 )
 from csgen.switching.primitives import (
     GOLDEN,
@@ -102,7 +103,7 @@ class Workspace(NamedTuple):
     firsts: NDArray[np.uint64]
     seconds: NDArray[np.uint64]
     places: NDArray[np.uint32]
-    slots: NDArray[np.uint32]
+    nodes: NDArray[np.uint32]
     drawn: NDArray[np.uint32]
     changed: NDArray[np.uint8]  # what folding changed in the word: UNCHANGED and so on
     found_rows: NDArray[np.uint32]  # of the replacements, as all that follow
@@ -157,7 +158,7 @@ def _select(texts: Texts, begin: int, end: int, rule: SideRule, work: Workspace)
 
 @inlined
 def _hash_selected(texts: Texts, count: int, table: TableArrays, work: Workspace) -> None:
-    """Fold short ASCII words in registers, and ask for their slots; the others get NO_PLACE."""
+    """Fold short ASCII words in registers, and ask for their rows; the others get NO_PLACE."""
     for s in range(count):
         at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
         start = np.int64(texts.offsets[row] + texts.bounds[at])
@@ -167,7 +168,7 @@ def _hash_selected(texts: Texts, count: int, table: TableArrays, work: Workspace
         two = load_u64(texts.data, start + 8) & SECOND_MASKS[inline]
         first, second = lower_ascii(one), lower_ascii(two)
         place = home_of(table, first, second, length)
-        prefetch(table.slots, table.slots.shape[1] * place)
+        prefetch(table.rows, table.stride * place)
         case_bits = (first ^ one) | ((second ^ two) << np.uint64(1))
         work.changed[s] = OTHERWISE if case_bits & ~_CASE_BIT else (FIRST_LETTER if case_bits else UNCHANGED)
         work.firsts[s], work.seconds[s] = first, second
@@ -178,7 +179,7 @@ def _hash_selected(texts: Texts, count: int, table: TableArrays, work: Workspace
 def _resolve_selected(
     texts: Texts, count: int, rule: SideRule, table: TableArrays, folding: Folding, work: Workspace
 ) -> int:
-    """Draw the languages and find the slots.
+    """Draw the languages and find the nodes.
 
     Keeps the tokens that are in the table and did not draw the source language, and returns their number. Appended
     without a branch, here and in the passes that follow, since none could be predicted.
@@ -190,26 +191,26 @@ def _resolve_selected(
         start = np.int64(texts.offsets[row] + texts.bounds[at])
         stop = np.int64(texts.offsets[row] + texts.bounds[at + 1])
         if work.places[s] == NO_PLACE:
-            slot, changed = look_up(texts.data, start, stop, table, folding, work.folded), OTHERWISE
+            node, changed = look_up(texts.data, start, stop, table, folding, work.folded), OTHERWISE
         else:
-            slot = find_short(table, np.int64(work.places[s]), work.firsts[s], work.seconds[s], stop - start)
+            node = find_short(table, np.int64(work.places[s]), work.firsts[s], work.seconds[s], stop - start)
         low = mix(mix(texts.keys[row] ^ rule.salt)) >> HALF if rule.per_text else draw & LOW
         language = draw_language(rule, low)
         stays = rule.languages[language] < 0
         here = natural(kept)
         work.selected[here], work.rows[here], work.draws[here] = at, row, draw
-        work.slots[here], work.drawn[here], work.changed[here] = slot, language, changed
+        work.nodes[here], work.drawn[here], work.changed[here] = node, language, changed
         staying += stays
-        kept += (not stays) & (slot != NO_NODE)
+        kept += (not stays) & (node != NO_NODE)
     work.counts[NUM_KEPT] += staying
     work.counts[NUM_UNKNOWN] += count - staying - kept
     return kept
 
 
 @inlined
-def _is_number(rule: SideRule, table: TableArrays, slot: int) -> bool:
+def _is_number(rule: SideRule, table: TableArrays, node: int) -> bool:
     """Whether a word has a digit and such words are protected."""
-    return rule.protect & PROTECT_NUMBERS != 0 and table.slots[slot, FLAGS] & HAS_DIGIT != 0
+    return rule.protect & PROTECT_NUMBERS != 0 and has_flag(table, node, HAS_DIGIT)
 
 
 @inlined
@@ -221,9 +222,10 @@ def _translate_words(count: int, rule: SideRule, table: TableArrays, work: Works
     """
     kept = 0
     for s in range(count):
-        node, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
-        known = has(table, node, rule.languages[language])
-        prefetch(table.targets, 8 * np.int64(table.slots[node, FIRST_RANGE + rule.languages[language]]))
+        node, language = np.int64(work.nodes[s]), np.int64(work.drawn[s])
+        first, last = targets_of(table, node, rule.languages[language])
+        known = first != last
+        prefetch(table.targets, 2 * first)
         number = _is_number(rule, table, node)
         work.counts[NUM_PROTECTED] += number
         work.counts[NUM_COUNTS + len(rule.languages) + language] += (not known) & (not number)
@@ -232,7 +234,7 @@ def _translate_words(count: int, rule: SideRule, table: TableArrays, work: Works
             known = language != NO_NODE
         here = natural(kept)
         work.selected[here], work.rows[here], work.draws[here] = work.selected[s], work.rows[s], work.draws[s]
-        work.slots[here], work.drawn[here], work.changed[here] = node, language, work.changed[s]
+        work.nodes[here], work.drawn[here], work.changed[here] = node, language, work.changed[s]
         kept += known & (not number)
     return kept
 
@@ -258,24 +260,24 @@ def _plan_words(texts: Texts, count: int, rule: SideRule, table: TableArrays, fo
             if is_protected(texts.data, first, start, kind, mixed, rule.protect, folding):
                 work.counts[NUM_PROTECTED] += 1
                 continue
-        node, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
+        node, language = np.int64(work.nodes[s]), np.int64(work.drawn[s])
         found += _take(found, row, work.draws[s], node, language, start, stop, writing, 1, rule, table, work)
     return found
 
 
 @inlined
 def _longest(
-    texts: Texts, row: int, at: int, slot: int, language: int,
+    texts: Texts, row: int, at: int, word: int, language: int,
     rule: SideRule, table: TableArrays, folding: Folding, folded: Any,
 ) -> tuple[int, int]:  # fmt: skip
-    """The longest usable phrase that begins with the word of `slot` at bounds[at]: its node and number of words.
+    """The longest usable phrase that begins with the word of node `word` at bounds[at]: its node and number of words.
 
     Words of a phrase are parted by white space alone. The node is NO_NODE where nothing is usable.
     """
     data, bounds, first, end = texts.data, texts.bounds, np.int64(texts.offsets[row]), texts.bound_offsets[row + 1]
-    node = slot
+    node = word
     best, words = (node if is_usable(rule, table, node, language) else NO_NODE), 1
-    more, length = table.slots[slot, FLAGS] & HAS_CHILDREN != 0, 1
+    more, length = has_flag(table, word, HAS_CHILDREN), 1
     while more and length < rule.max_words and at + 2 < end:
         gap = first + bounds[at + 1]
         at += 2
@@ -286,10 +288,10 @@ def _longest(
                 gap += sequence_length(np.int64(data[gap]))
             if gap < first + bounds[at]:
                 break
-        slot = look_up(data, first + bounds[at], first + bounds[at + 1], table, folding, folded)
-        if slot == NO_NODE or _is_number(rule, table, slot):
+        word = look_up(data, first + bounds[at], first + bounds[at + 1], table, folding, folded)
+        if word == NO_NODE or _is_number(rule, table, word):
             break
-        value = find_child(table, node, slot)
+        value = find_child(table, node, word)
         if value == NO_NODE:
             break
         length += 1
@@ -307,13 +309,13 @@ def _plan_phrases(
     found, next_free = 0, np.int64(0)
     for s in range(count):
         at, row = np.int64(work.selected[s]), np.int64(work.rows[s])
-        slot, language = np.int64(work.slots[s]), np.int64(work.drawn[s])
+        word, language = np.int64(work.nodes[s]), np.int64(work.drawn[s])
         if at < next_free:
             continue
-        if _is_number(rule, table, slot):
+        if _is_number(rule, table, word):
             work.counts[NUM_PROTECTED] += 1
             continue
-        node, words = _longest(texts, row, at, slot, language, rule, table, folding, work.folded)
+        node, words = _longest(texts, row, at, word, language, rule, table, folding, work.folded)
         if node == NO_NODE or not has(table, node, rule.languages[language]):
             work.counts[NUM_COUNTS + len(rule.languages) + language] += 1
             if node == NO_NODE or not rule.redraw:
@@ -344,8 +346,7 @@ def _take(
     rule: SideRule, table: TableArrays, work: Workspace,
 ) -> int:  # fmt: skip
     """Draw a translation and put it down as replacement `found`; returns 1, or 0 where the word itself was drawn."""
-    column = FIRST_RANGE + rule.languages[language]
-    low, high = np.int64(table.slots[node, column]), np.int64(table.slots[node, column + 1])
+    low, high = targets_of(table, node, rule.languages[language])
     target = low if rule.translation == BEST else draw_target(rule, table, low, high, mix(draw) >> HALF)
     if target == NO_NODE:
         work.counts[NUM_KEPT] += words
@@ -362,10 +363,9 @@ def _place_targets(table: TableArrays, work: Workspace, found: int) -> None:
     """Turn the number and the writing of each translation into its offset and length, and ask for its text."""
     for r in range(found):
         target, writing = np.int64(work.offsets[r]), np.int64(work.lengths[r])
-        work.offsets[r] = table.targets[target, writing]
-        lengths = load_u64(table.targets, 32 * target + 16)
-        work.lengths[r] = (lengths >> np.uint64(16 * writing)) & np.uint64(0xFFFF)
-        prefetch(table.pool, np.int64(work.offsets[r]))
+        place, length = place_writing(table, target, writing)
+        work.offsets[r], work.lengths[r] = place, length
+        prefetch(table.pool, place)
 
 
 @inlined

@@ -7,10 +7,8 @@ from numpy.typing import NDArray
 
 from csgen.switching.primitives import GOLDEN, compiled, decode, inlined, load_u64, mix, sequence_length
 
-HAS_CHILDREN = 1  # bits of a slot's flags; HAS_CHILDREN is also the low bit of a child's value
+HAS_CHILDREN = 1  # bits of a node's flags; HAS_CHILDREN is also the low bit of a child's value
 HAS_DIGIT = 2
-FLAGS, FIRST_RANGE = 4, 6  # columns of TableArrays.slots
-BOUND = 6  # of TableArrays.targets
 EMPTY = np.uint64(0xFFFFFFFFFFFFFFFF)
 NO_NODE = -1
 INLINE_KEY_BYTES = 16
@@ -25,20 +23,33 @@ FIRST_MASKS = np.array([(1 << 8 * min(n, 8)) - 1 for n in range(17)], np.uint64)
 SECOND_MASKS = np.array([(1 << 8 * max(n - 8, 0)) - 1 for n in range(17)], np.uint64)
 
 
+# Of a word's row: where its node begins, behind the key, in words of 8 bytes.
+NODE_IN_ROW = 2
+_LENGTH_SHIFT, _LENGTH_MASK = np.uint64(16), np.uint64(0xFFFF)
+# A translation's four writings (csgen.switching.protect) lie behind one another in the pool, in the order of these
+# lanes; UNCASED ones are one and the same text. The top bits of their lengths tell which of the lanes is the listed.
+LANE_BITS, LISTED_SHIFT = 16, 62
+UNCASED = np.uint64(1 << 61)
+MAX_WRITING_BYTES = (1 << 13) - 1
+_SUM_BEFORE = np.uint64(0x0001000100010000)  # times four lanes: in each lane the sum of those before it
+
+
 class TableArrays(NamedTuple):
     """A compiled lexicon: words and phrases to nodes, nodes to translations. All arrays are read-only."""
 
-    # A row a node: first the hash table's slots, whose numbers are the words' nodes, then the phrases. A row is the key
-    # (16 bytes), flags, length, and from FIRST_RANGE on the ranges: translations into language l are
-    # targets[row[FIRST_RANGE + l]:row[FIRST_RANGE + l + 1]]. One cache line for all that: one wait a word.
-    slots: NDArray[np.uint32]  # (num_nodes, a multiple of 16); flags and length EMPTY = free
-    slot_shift: int  # 64 - log2(number of the hash table's slots)
+    # The hash table's rows of `stride` words: the key (16 bytes), then the node; behind them the phrases' nodes. A node
+    # is one word of flags (16 bits), key length (16 bits) and the number of its first translation (32 bits), then, in 8
+    # or 16 bits a language, how many of its translations stand before that language's. A node's name is the number of
+    # its first word. Half a cache line a word for up to 7 languages, so that one wait brings it all.
+    rows: NDArray[np.uint64]
+    stride: int
+    num_slots: int  # rows of the hash table; those whose first node word is EMPTY are free
+    count_shift: int  # 0: counts have 8 bits, 1: 16
     child_keys: NDArray[np.uint64]  # node << 32 | next word's node; EMPTY = free
     child_values: NDArray[np.uint32]  # node << 1 | HAS_CHILDREN
-    child_shift: int
-    # (num_targets, 8): offsets of the four writings in the pool, their lengths (16 bits each), and in BOUND the upper
-    # bound of the draw among a node's translations into one language.
-    targets: NDArray[np.uint32]
+    # (num_targets, 2): in the first word the place in the pool (32 bits) and the upper bound of the draw among a node's
+    # translations into one language (32 bits), in the second the lengths of its writings, 16 bits a lane.
+    targets: NDArray[np.uint64]
     pool: NDArray[np.uint8]  # UTF-8 of translations and of keys over 16 bytes
     max_key_bytes: int
     max_target_bytes: int
@@ -110,63 +121,71 @@ def fold_bytes(data: Any, start: int, end: int, folded: Any, folding: Folding) -
 
 
 @inlined
+def scale(hashed: np.uint64, size: int) -> int:
+    """A number below `size` from a hash's upper half, without a division."""
+    return np.int64(((hashed >> HALF) * np.uint64(size)) >> HALF)
+
+
+@inlined
 def home_of(table: TableArrays, first: np.uint64, second: np.uint64, length: int) -> int:
     """The slot at which the search for a key begins."""
-    return np.int64(mix(first + second * GOLDEN + np.uint64(length)) >> np.uint64(table.slot_shift))
+    return scale(mix(first + second * GOLDEN + np.uint64(length)), table.num_slots)
 
 
 @inlined
-def last_slot(table: TableArrays) -> int:
-    """The number of the hash table's last slot, also the mask of slot numbers."""
-    return np.int64(EMPTY >> np.uint64(table.slot_shift))
+def _after(table: TableArrays, slot: int) -> int:
+    slot += 1
+    return slot if slot < table.num_slots else np.int64(0)
 
 
 @inlined
-def _key_at(table: TableArrays, slot: int) -> tuple[np.uint64, np.uint64, np.uint64]:
-    """A slot's key, and its length << 32 | flags."""
-    byte = 4 * table.slots.shape[1] * slot
-    return load_u64(table.slots, byte), load_u64(table.slots, byte + 8), load_u64(table.slots, byte + 16)
+def word_at(words: Any, index: int) -> np.uint64:
+    """Element `index` of an array of uint64, flat; no bounds check."""
+    return load_u64(words, 8 * index)
 
 
 @inlined
-def find_short(table: TableArrays, at: int, first: np.uint64, second: np.uint64, length: int) -> int:
-    """The slot of a key of up to 16 bytes, or NO_NODE, from its home `at` on."""
-    wanted, last = np.uint64(length), last_slot(table)
+def find_short(table: TableArrays, slot: int, first: np.uint64, second: np.uint64, length: int) -> int:
+    """The node of a key of up to 16 bytes, or NO_NODE, from its home `slot` on."""
+    wanted = np.uint64(length)
     while True:
-        stored, more, state = _key_at(table, at)
-        if (stored ^ first) | (more ^ second) | ((state >> HALF) ^ wanted) == ZERO:
-            return at
+        at = slot * table.stride
+        state = word_at(table.rows, at + NODE_IN_ROW)
+        differing = (word_at(table.rows, at) ^ first) | (word_at(table.rows, at + 1) ^ second)
+        if differing | (((state >> _LENGTH_SHIFT) & _LENGTH_MASK) ^ wanted) == ZERO:
+            return at + NODE_IN_ROW
         if state == EMPTY:
             return NO_NODE
-        at = (at + 1) & last
+        slot = _after(table, slot)
 
 
 @inlined
-def find_slot(
-    table: TableArrays, at: int, first: np.uint64, second: np.uint64, length: int, key: Any, key_start: int
+def find_word(
+    table: TableArrays, slot: int, first: np.uint64, second: np.uint64, length: int, key: Any, key_start: int
 ) -> int:
-    """The slot of a key, or NO_NODE, from its home on.
+    """The node of a key, or NO_NODE, from its home on.
 
     Keys of up to 16 bytes are `first` and `second`; longer ones also stand in `key`.
     """
     if length <= INLINE_KEY_BYTES:
-        return find_short(table, at, first, second, length)
+        return find_short(table, slot, first, second, length)
     while True:
-        stored, place, state = _key_at(table, at)
+        at = slot * table.stride
+        state = word_at(table.rows, at + NODE_IN_ROW)
         if state == EMPTY:
             return NO_NODE
-        if stored == first and state >> HALF == np.uint64(length):
-            same = True
+        if word_at(table.rows, at) == first and (state >> _LENGTH_SHIFT) & _LENGTH_MASK == np.uint64(length):
+            place, same = np.int64(word_at(table.rows, at + 1)), True
             for k in range(length):
-                same &= table.pool[np.int64(place) + k] == key[key_start + k]
+                same &= table.pool[place + k] == key[key_start + k]
             if same:
-                return at
-        at = (at + 1) & last_slot(table)
+                return at + NODE_IN_ROW
+        slot = _after(table, slot)
 
 
 @inlined
 def look_up(data: Any, start: int, end: int, table: TableArrays, folding: Folding, folded: Any) -> int:
-    """The slot of the word data[start:end], folded, or NO_NODE."""
+    """The node of the word data[start:end], folded, or NO_NODE."""
     length = end - start
     if length <= INLINE_KEY_BYTES:
         one, two = load_u64(data, start) & FIRST_MASKS[length], load_u64(data, start + 8) & SECOND_MASKS[length]
@@ -179,19 +198,21 @@ def look_up(data: Any, start: int, end: int, table: TableArrays, folding: Foldin
     one, two = load_u64(folded, 0), load_u64(folded, 8)
     if length > INLINE_KEY_BYTES:
         one, two = hash_bytes(folded, 0, length, ZERO), ZERO
-    return find_slot(table, home_of(table, one, two, length), one, two, length, folded, 0)
+    return find_word(table, home_of(table, one, two, length), one, two, length, folded, 0)
 
 
 @inlined
 def find_child(table: TableArrays, node: int, word: int) -> int:
     """The child value (node << 1 | HAS_CHILDREN) of a phrase's beginning and its next word, or NO_NODE."""
     key = (np.uint64(node) << HALF) | np.uint64(word)
-    at = np.int64(mix(key) >> np.uint64(table.child_shift))
-    last = len(table.child_keys) - 1
+    num_children = len(table.child_keys)
+    at = scale(mix(key), num_children)
     while table.child_keys[at] != EMPTY:
         if table.child_keys[at] == key:
             return np.int64(table.child_values[at])
-        at = (at + 1) & last
+        at += 1
+        if at == num_children:
+            at = np.int64(0)
     return NO_NODE
 
 
@@ -202,15 +223,57 @@ def find_node(table: TableArrays, word: Any, length: int, parent: int) -> int:
     one, two = load_u64(word, 0) & FIRST_MASKS[inline], load_u64(word, 8) & SECOND_MASKS[inline]
     if length > INLINE_KEY_BYTES:
         one, two = hash_bytes(word, 0, length, ZERO), ZERO
-    slot = find_slot(table, home_of(table, one, two, length), one, two, length, word, 0)
-    if slot == NO_NODE:
+    node = find_word(table, home_of(table, one, two, length), one, two, length, word, 0)
+    if node == NO_NODE:
         return NO_NODE
     if parent == NO_NODE:
-        return slot
-    value = find_child(table, parent, slot)
+        return node
+    value = find_child(table, parent, node)
     return value >> 1 if value != NO_NODE else NO_NODE
 
 
 @inlined
+def has_flag(table: TableArrays, node: int, flag: int) -> bool:
+    return word_at(table.rows, node) & np.uint64(flag) != ZERO
+
+
+@inlined
+def _counts_before(table: TableArrays, node: int, language: int) -> tuple[np.uint64, np.uint64]:
+    """How many of a node's translations stand before a language's, and before the next one's."""
+    counts = load_u64(table.rows, 8 * node + 8 + (np.int64(language) << table.count_shift))
+    bits = np.uint64(8) << np.uint64(table.count_shift)
+    mask = (np.uint64(1) << bits) - np.uint64(1)
+    return counts & mask, (counts >> bits) & mask
+
+
+@inlined
 def has(table: TableArrays, node: int, language: int) -> bool:
-    return table.slots[node, FIRST_RANGE + language + 1] > table.slots[node, FIRST_RANGE + language]
+    before, behind = _counts_before(table, node, language)
+    return before != behind
+
+
+@inlined
+def targets_of(table: TableArrays, node: int, language: int) -> tuple[int, int]:
+    """The first of a node's translations into a language, and the one behind the last."""
+    before, behind = _counts_before(table, node, language)
+    first = word_at(table.rows, node) >> HALF
+    return np.int64(first + before), np.int64(first + behind)
+
+
+@inlined
+def bound_of(table: TableArrays, target: int) -> np.uint64:
+    """The upper bound of the draw for a translation."""
+    return word_at(table.targets, 2 * target) >> HALF
+
+
+@inlined
+def place_writing(table: TableArrays, target: int, writing: int) -> tuple[int, int]:
+    """Place in the pool and length of a translation in one of its writings (csgen.switching.protect)."""
+    lengths = word_at(table.targets, 2 * target + 1)
+    # AS_LISTED is 0, and then the lane of the listed; TITLE and UPPER_CASE are their lanes' numbers; LOWER_CASE is 3
+    lane = np.uint64(writing) % np.uint64(3) if writing else lengths >> np.uint64(LISTED_SHIFT)
+    shift = lane << np.uint64(4)
+    before = lengths * (_SUM_BEFORE & (((lengths & UNCASED) >> np.uint64(61)) - np.uint64(1)))
+    place = (word_at(table.targets, 2 * target) & LOW) + ((before >> shift) & _LENGTH_MASK)
+    own = np.uint64(MAX_WRITING_BYTES)
+    return np.int64(place), np.int64((lengths >> shift) & own)

@@ -254,7 +254,7 @@ def _workspace(tokens: int, max_key_bytes: int) -> kernel.Workspace:
     most = tokens + kernel.GROUP_TOKENS
     kinds: dict[str, DTypeLike] = {
         "hashes": np.uint64, "draws": np.uint64, "selected": np.uint32, "rows": np.uint32, "firsts": np.uint64,
-        "seconds": np.uint64, "places": np.uint32, "slots": np.uint32, "drawn": np.uint32, "changed": np.uint8,
+        "seconds": np.uint64, "places": np.uint32, "nodes": np.uint32, "drawn": np.uint32, "changed": np.uint8,
         "found_rows": np.uint32, "starts": np.uint32, "ends": np.uint32, "offsets": np.uint32, "lengths": np.uint32,
         "languages": np.uint32,
     }  # fmt: skip

@@ -3,8 +3,8 @@
 Everything goes through fsspec, so `s3://`, `gs://`, `memory://` and local paths read alike.
 """
 
+import bz2
 import contextlib
-import gzip
 import lzma
 import os
 import posixpath
@@ -17,10 +17,12 @@ import pyarrow as pa
 import xxhash
 from fsspec.core import url_to_fs
 from fsspec.implementations.local import LocalFileSystem
+from isal import igzip, isal_zlib
 
 from csgen.errors import CsgenError, InputError
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz"}
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
+READ_ERRORS = (EOFError, OSError, lzma.LZMAError, isal_zlib.error)  # of damaged or truncated input
 TEMPORARY_SUFFIX = ".partial"
 
 
@@ -48,7 +50,7 @@ def exists(path: str) -> bool:
 
 
 def find_file(path: str) -> str | None:
-    """`path`, or the same file compressed (.gz, .zst, .xz), whichever there is."""
+    """`path`, or the same file compressed (.gz, .zst, .xz, .bz2), whichever there is."""
     return next((path + ending for ending in ("", *COMPRESSIONS) if exists(path + ending)), None)
 
 
@@ -74,21 +76,31 @@ def fingerprint(path: str) -> dict[str, Any]:
 
 
 def open_input(path: str) -> BinaryIO:
-    """Open for reading as bytes, decompressed by the name's ending (.gz, .zst, .xz)."""
-    fs, inner = filesystem(path)
-    try:
-        raw = cast(BinaryIO, fs.open(inner, "rb"))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (IsADirectoryError, PermissionError) as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    """Open for reading as bytes, decompressed by the name's ending (.gz, .zst, .xz, .bz2).
+
+    Reading raises one of READ_ERRORS where the compressed data are damaged or end too early.
+    """
+    raw = open_packed(path)
     if path.endswith(".gz"):
-        return cast(BinaryIO, gzip.open(raw, "rb"))
+        return cast(BinaryIO, igzip.open(raw, "rb"))  # more than twice as fast as gzip
     if path.endswith(".xz"):
         return cast(BinaryIO, lzma.open(raw, "rb"))
     if path.endswith(".zst"):
         return cast(BinaryIO, pa.CompressedInputStream(pa.PythonFile(raw, mode="r"), "zstd"))
+    if path.endswith(".bz2"):
+        return cast(BinaryIO, bz2.open(raw, "rb"))
     return raw
+
+
+def open_packed(path: str) -> BinaryIO:
+    """Open for reading as the bytes that the file holds, compressed ones included."""
+    fs, inner = filesystem(path)
+    try:
+        return cast(BinaryIO, fs.open(inner, "rb"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

@@ -3,15 +3,12 @@
 Everything is done on columns of lines: a list of a hundred thousand takes a fraction of a second.
 """
 
-import lzma
-import zlib
-
 import numpy as np
 import polars as pl
 import pyarrow as pa
 
 from csgen.errors import InputError
-from csgen.files import open_input
+from csgen.files import READ_ERRORS, open_input
 from csgen.readers.columns import NOT_UTF8, Reading, decode_column, first_reason, part_malformed
 
 # What MUSE's tokens carry over from the text they were cut from ("word,", "usa}}"); "c++" and "#" stay.
@@ -87,5 +84,5 @@ def read_bytes(path: str) -> bytes:
     try:
         with open_input(path) as stream:
             return stream.read()
-    except (EOFError, OSError, lzma.LZMAError, zlib.error) as error:
+    except READ_ERRORS as error:
         raise InputError.at(path, None, f"cannot be read: {error}") from error

@@ -6,12 +6,10 @@ A block goes to Arrow's parser as a whole. Only where Arrow fails, or may have b
 
 import json
 import re
-import zlib
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
-from lzma import LZMAError
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +19,7 @@ import pyarrow.json
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
-from csgen.files import open_input
+from csgen.files import READ_ERRORS, open_input
 from csgen.sources.rows import BadRow, Kinds, OnBadRow, check_row, clean, decode, make_batch
 
 BLOCK_BYTES = 4 << 20
@@ -96,7 +94,7 @@ def _read_chunks(path: str, chunk_bytes: int) -> Iterator[bytes]:
             yield chunk.removeprefix(BYTE_ORDER_MARK)
             while chunk := stream.read(chunk_bytes):
                 yield chunk
-    except (EOFError, zlib.error, LZMAError, OSError) as error:
+    except READ_ERRORS as error:
         raise InputError.at(path, None, f"cannot be read, damaged or cut short: {error}") from error
 
 

@@ -56,11 +56,17 @@ def search(
 def mean_similarity(queries: Matrix, base: Matrix, num_neighbours: int, *, num_threads: int | None = None) -> Matrix:
     """The mean inner product of each query with its nearest of the base, (num_queries,) float32."""
     scores, _ = search(queries, base, num_neighbours, num_threads=num_threads)
-    return scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    means: Matrix = scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    return means
 
 
 def _search_block(
-    faiss: ModuleType, queries: Matrix, base: Matrix, errors: NDArray[np.float64], scores: Matrix, rows: NDArray[np.int64]
+    faiss: ModuleType,
+    queries: Matrix,
+    base: Matrix,
+    errors: NDArray[np.float64],
+    scores: Matrix,
+    rows: NDArray[np.int64],
 ) -> None:
     """Fill `scores` and `rows`; `errors` bound those of FAISS's inner products, by query."""
     top_k = scores.shape[1]
@@ -98,7 +104,7 @@ def _faiss_threads(num_threads: int | None) -> Iterator[ModuleType]:
 
 
 def _lengths(matrix: Matrix) -> NDArray[np.float64]:
-    lengths = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
+    lengths: NDArray[np.float64] = np.sqrt(np.einsum("ij,ij->i", matrix, matrix, dtype=np.float64))
     if not np.isfinite(lengths).all():
         raise ValueError(f"row {int(np.flatnonzero(~np.isfinite(lengths))[0])} of the vectors is not finite")
     return lengths

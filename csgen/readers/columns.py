@@ -1,7 +1,8 @@
 """What all readers share: the reading, and work on columns of texts. Knows no format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 
 import polars as pl
 import pyarrow as pa
@@ -21,6 +22,19 @@ class Reading:
     counts: dict[str, int]  # "lines": all of them; "blank" and others where the format has them
     licence: str | None = None  # where the file itself says it
     about: dict[str, str] = field(default_factory=dict)  # title and edition where the file says them
+
+
+def join_readings(readings: Sequence[Reading]) -> Reading:
+    """What was read of one file's pieces, in their order, as of the file: lines numbered through, counts added up."""
+    offsets = list(accumulate((reading.counts["lines"] for reading in readings[:-1]), initial=0))
+    names = dict.fromkeys(name for reading in readings for name in reading.counts)
+    return Reading(
+        pl.concat([r.pairs.with_columns(pl.col("line") + at) for r, at in zip(readings, offsets, strict=True)]),
+        pl.concat([r.malformed.with_columns(pl.col("line") + at) for r, at in zip(readings, offsets, strict=True)]),
+        {name: sum(reading.counts.get(name, 0) for reading in readings) for name in names},
+        next((reading.licence for reading in readings if reading.licence), None),
+        {key: value for reading in reversed(readings) for key, value in reading.about.items()},
+    )
 
 
 def first_reason(rules: Mapping[str, pl.Expr]) -> pl.Expr:

@@ -41,6 +41,12 @@ COMMANDS = {
     "lexicon coverage": Command(
         "lexicon:cover", "tell how much of a corpus a lexicon covers", ("lexicon", "pairs")
     ),
+    "lexicon induce": Command(
+        "induce:induce", "learn a lexicon from parallel texts or word vectors", ("inputs",)
+    ),
+    "lexicon pivot": Command(
+        "induce:pivot", "make a lexicon through a third language that lexicons share", ("lexicons",)
+    ),
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),

@@ -176,7 +176,7 @@ def test_manifest_names_the_lexicons_by_hash(lexicons, tmp_path):
 
 
 def test_a_language_that_no_lexicon_joins_is_refused_with_those_there_are(lexicons, tmp_path):
-    with pytest.raises(InputError, match="no lexicon has entries between de and fr.*found de-en, en-it"):
+    with pytest.raises(InputError, match=r"no lexicon has entries between de and fr.*found de-en, en-it"):
         run(lexicons, tmp_path / "out", through="fr")
 
 

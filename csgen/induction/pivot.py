@@ -68,7 +68,11 @@ def pivot_lexicons(config: PivotConfig) -> dict[str, Any]:
     ]
     words = legs[0]["key"].n_unique()
     pairs = pivot(legs[0], legs[1], config.min_weight)
-    counts = {"words": words, "words without a translation": words - pairs["source"].n_unique(), "pairs": len(pairs)}
+    counts: dict[str, Any] = {
+        "words": words,
+        "words without a translation": words - pairs["source"].n_unique(),
+        "pairs": len(pairs),
+    }
     cleaned, dropped = clean_pairs(pairs, config.identical)
     kept, beyond = cut(cleaned, config.max_translations)
     kept = kept.with_columns(pl.format("pivot:{}:{}", pl.lit(config.through), "origin").alias("origin"))

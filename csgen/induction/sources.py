@@ -1,4 +1,4 @@
-"""Parallel texts for induction: from a split of a parallel collection, or from two files line by line.
+"""What lexicons are learnt from: parallel texts of a collection's split or of two files, and seed dictionaries.
 
 Knows no tokens and no alignment: a text is whatever a line, a query or a passage holds.
 """
@@ -11,6 +11,8 @@ import polars as pl
 
 from csgen.errors import InputError
 from csgen.files import exists, find_file, fingerprint, hash_file, join
+from csgen.lexicon.sources import LEXICON, LexiconSource
+from csgen.readers.formats import FORMATS
 from csgen.readers.lines import read_bytes, split_lines
 from csgen.sources.collection import COLLECTION_NAME, Collection, read_collection
 
@@ -108,3 +110,17 @@ def _drop_blank(texts: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]]:
 def describe_inputs(paths: dict[str, str]) -> dict[str, dict[str, Any]]:
     """Bytes and hash of input files by name, for the manifest."""
     return {name: {"bytes": fingerprint(path)["bytes"], "xxh3_128": hash_file(path)} for name, path in paths.items()}
+
+
+def read_seed_pairs(spec: str, source: str, target: str) -> tuple[pl.DataFrame, dict[str, dict[str, Any]]]:
+    """`source` and `target` of a word list KIND:SRC-TGT:PATH of either direction; bytes and hash of its files."""
+    given = LexiconSource.parse(spec).located()
+    if given.kind == LEXICON or {given.source_language, *given.target_languages} != {source, target}:
+        raise InputError(
+            f"--seed-dictionary: expected KIND:{source}-{target}:PATH or KIND:{target}-{source}:PATH, got {spec}"
+        )
+    names = (given.source_language, given.target_languages)
+    pairs = FORMATS[given.kind].read(given.path, *names).pairs.select("source", "target")
+    if given.source_language != source:
+        pairs = pairs.select(source="target", target="source")
+    return pairs, describe_inputs({posixpath.basename(path): path for path in given.list_files()})

@@ -22,7 +22,12 @@ from isal import igzip, isal_zlib
 from csgen.errors import CsgenError, InputError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
-READ_ERRORS = (EOFError, OSError, lzma.LZMAError, isal_zlib.error)  # of damaged or truncated input
+READ_ERRORS: tuple[type[Exception], ...] = (
+    EOFError,
+    OSError,
+    lzma.LZMAError,
+    isal_zlib.error,
+)  # of damaged or truncated input
 TEMPORARY_SUFFIX = ".partial"
 
 

@@ -5,7 +5,7 @@ Reads, hands over to the method and writes; knows no method from within.
 
 import posixpath
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import polars as pl
@@ -26,6 +26,7 @@ from csgen.induction.sources import (
 from csgen.languages import parse_language
 from csgen.lexicon.entries import clean_pairs
 from csgen.lexicon.sources import UNKNOWN, LexiconSource
+from csgen.readers.columns import count_reasons
 
 if TYPE_CHECKING:
     from csgen.induction.embeddings import EmbeddingOptions
@@ -36,11 +37,11 @@ MAX_TRANSLATIONS = 5
 VECTOR_METHODS = ("csls", "nearest")
 VECTOR_ENDINGS = tuple(f".vec{ending}" for ending in ("", *COMPRESSIONS))
 
-_TEXTS_ALONE = ("split", "seed", "max_phrase_words")
+_TEXTS_ALONE = ("split", "max_phrase_words")
 _VECTORS_ALONE = ("seed_dictionary", "max_words", "on_error")
 _NOT_FOR: dict[str, tuple[str, ...]] = {
     "align": _VECTORS_ALONE,
-    "eflomal": (*_VECTORS_ALONE, "seed"),
+    "eflomal": _VECTORS_ALONE,
     "csls": _TEXTS_ALONE,
     "nearest": (*_TEXTS_ALONE, "max_translations", "threshold"),
 }
@@ -63,7 +64,6 @@ class InduceConfig(StageConfig):
         description="align: word alignment; eflomal: the same by that program; csls: neighbours of each other by "
         "vectors, hubs marked down; nearest: nearest by cosine alone; by default align for texts, csls for vectors",
     )
-    seed: int = Field(1, ge=0, lt=2**32, description="of the alignment's draws; eflomal draws as it likes")
     max_phrase_words: int = Field(3, ge=1, le=3, description="longest phrases of texts to learn, 1 to 3 words")
     max_translations: int | None = Field(
         None, ge=1, le=100, description="most translations of a word, 1 or more; by default 5, for nearest always 1"
@@ -157,11 +157,11 @@ def _induce_from_texts(config: InduceConfig) -> Induced:
     bitext = Bitext.from_texts(texts.source, texts.target, config.source, config.target)
     if not len(bitext):
         raise InputError(f"no sentence pairs are left to align: {bitext.counts}")
-    links = align(bitext, config.seed) if config.chosen_method == "align" else align_with_eflomal(bitext)
-    limits = {} if config.threshold is None else {"min_probability": config.threshold}
-    room = MAX_TRANSLATIONS if config.max_translations is None else config.max_translations
-    # one more, since an identical pair may be dropped
-    options = LexiconOptions(max_words=config.max_phrase_words, max_translations=room + 1, **limits)
+    links = align(bitext) if config.chosen_method == "align" else align_with_eflomal(bitext)
+    room = (config.max_translations or MAX_TRANSLATIONS) + 1  # an identical pair may be dropped
+    options = LexiconOptions(max_words=config.max_phrase_words, max_translations=room)
+    if config.threshold is not None:
+        options = replace(options, min_probability=config.threshold)
     pairs = extract_lexicon(bitext, links, options)
     tokens = {side.language: len(side.tokens) for side in (bitext.source, bitext.target)}
     counts = {"read": texts.counts, "sentences": bitext.counts | {"aligned": len(bitext)}, "tokens": tokens}
@@ -187,7 +187,10 @@ def _induce_from_vectors(config: InduceConfig) -> Induced:
     files = describe_inputs({posixpath.basename(path): path for path in config.inputs})
     sides = ((config.source, source), (config.target, target))
     counts: dict[str, Any] = {
-        "vectors": {language: {"words": len(side.words), "skipped": len(side.skipped)} for language, side in sides}
+        "vectors": {
+            language: {"words": len(side.words), "skipped": count_reasons(side.skipped["reason"])}
+            for language, side in sides
+        }
     }
     if config.seed_dictionary is not None:
         seeds, seed_files = read_seed_pairs(config.seed_dictionary, config.source, config.target)

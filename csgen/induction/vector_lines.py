@@ -11,7 +11,7 @@ MAX_WORD_BYTES = 1000
 
 _MAX_DIGITS = 18  # of a mantissa that surely fits an int64; further ones do not reach a float32
 _POWERS = 10.0 ** np.arange(23)  # exact in float64
-_FLOAT32_MAX = float(np.finfo(np.float32).max)
+_FLOAT32_BOUND = 2.0**128 - 2.0**103  # from here on a float32 rounds to infinity
 
 
 def parse_lines(
@@ -75,7 +75,7 @@ def _parse_number(data, start, end):  # type: ignore[no-untyped-def]
             return 0.0, NO_NUMBER
         exponent += written
     value = _scale(np.float64(mantissa), exponent)
-    if value > _FLOAT32_MAX:
+    if value >= _FLOAT32_BOUND:
         return 0.0, NOT_FINITE
     return -value if negative else value, GOOD
 

@@ -170,6 +170,4 @@ def _take_header(path: str, block: bytes) -> tuple[_Header, bytes]:
     if not 1 <= header.num_dimensions <= MAX_DIMENSIONS:
         got = f"expected vectors of 1 to {MAX_DIMENSIONS} numbers, got {header.num_dimensions}"
         raise InputError.at(path, 1, f"{got}; is it word2vec's text form?")
-    if not block.strip():
-        raise InputError.at(path, 1, "nothing follows the header; expected lines of a word and its vector")
     return header, block

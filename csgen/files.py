@@ -22,12 +22,8 @@ from isal import igzip, isal_zlib
 from csgen.errors import CsgenError, InputError
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".xz": "xz", ".bz2": "bzip2"}
-READ_ERRORS: tuple[type[Exception], ...] = (
-    EOFError,
-    OSError,
-    lzma.LZMAError,
-    isal_zlib.error,
-)  # of damaged or truncated input
+# What reading damaged or truncated input raises.
+READ_ERRORS = (EOFError, OSError, lzma.LZMAError, cast(type[Exception], isal_zlib.error))
 TEMPORARY_SUFFIX = ".partial"
 
 

@@ -79,6 +79,17 @@ def read_blocks(piece: Piece, block_bytes: int = BLOCK_BYTES, max_line_bytes: in
         yield b"".join(held)
 
 
+def read_lines(piece: Piece) -> Iterator[tuple[bytes, int, int]]:
+    """Each line of a piece as a block and the line's bounds in it, without its end: most are judged uncopied."""
+    for block in read_blocks(piece):
+        start = 0
+        while start < len(block):
+            end = block.find(b"\n", start)
+            end = len(block) if end < 0 else end
+            yield block, start, end
+            start = end + 1
+
+
 def count_line_ends(text: bytes) -> int:
     return int(np.count_nonzero(np.frombuffer(text, np.uint8) == ord("\n")))  # thrice as fast as bytes.count
 

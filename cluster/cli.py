@@ -38,8 +38,8 @@ COMMANDS = {
         "lexicon:build", "make a lexicon of word lists and dictionaries", ("sources",)
     ),
     "lexicon show": Command("lexicon:show", "show a word's translations", ("lexicon", "word")),
-    "lexicon coverage": Command(
-        "lexicon:cover", "tell how much of a corpus a lexicon covers", ("lexicon", "pairs")
+    "lexicon stats": Command(
+        "lexicon:stats", "tell what a lexicon holds, and how much of a corpus it covers", ("lexicon", "pairs")
     ),
     "lexicon induce": Command(
         "induce:induce", "learn a lexicon from parallel texts or word vectors", ("inputs",)

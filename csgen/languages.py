@@ -1,6 +1,6 @@
 """Languages: ISO 639-1 codes, the three-letter codes that data sets use for them, and English names.
 
-Knows no scripts and no text: it only tells which language a code or a name stands for.
+Knows no text: it only tells which language a code or a name stands for, and which scripts it is written in.
 """
 
 import difflib
@@ -116,6 +116,21 @@ _BY_ANY_NAME = {
     for language in LANGUAGES
     for name in (language.code, language.code3, language.name, *language.others)
 }
+# What CLDR's likely subtags say, and the second script where a language is printed in two. The others: Latin.
+_SCRIPTS = {
+    language: tuple(scripts.split())
+    for scripts, languages in {
+        "Cyrl": "be bg kk mk mn ru uk",
+        "Cyrl Latn": "sr uz",
+        "Arab": "ar fa ps ur",
+        "Deva": "hi mr ne",
+        "Beng": "bn", "Ethi": "am", "Grek": "el", "Gujr": "gu", "Hebr": "he", "Armn": "hy", "Geor": "ka",
+        "Khmr": "km", "Knda": "kn", "Laoo": "lo", "Mlym": "ml", "Mymr": "my", "Guru": "pa", "Sinh": "si",
+        "Taml": "ta", "Telu": "te", "Thai": "th", "Hani": "zh", "Hani Hira Kana": "ja", "Hang Hani": "ko",
+    }.items()
+    for language in languages.split()
+}  # fmt: skip
+_JOINT_SCRIPTS = {"Hans": "Hani", "Hant": "Hani"}
 _SUBTAGS = re.compile(r"(?:[-_]([A-Za-z]{4}))?(?:[-_]([A-Za-z]{2}|[0-9]{3}))?")
 
 
@@ -147,6 +162,13 @@ def language_name(code: str) -> str:
 def three_letter_code(code: str) -> str:
     """The ISO 639-2/T code, which Tatoeba, FLORES and FreeDict use."""
     return _BY_CODE[parse_language(code).partition("-")[0]].code3
+
+
+def language_scripts(code: str) -> tuple[str, ...]:
+    """The ISO 15924 codes of the scripts that a language is written in; the one that the code itself names, if any."""
+    primary, *variants = parse_language(code).split("-")
+    named = next((variant for variant in variants if len(variant) == 4), None)
+    return (_JOINT_SCRIPTS.get(named, named),) if named else _SCRIPTS.get(primary, ("Latn",))
 
 
 def _suggest(wanted: str) -> str:

@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from pydantic import Field
 
 from csgen.lexicon.coverage import coverage
-from csgen.lexicon.entries import read_entries
-from csgen.lexicon.table import read_table
+from csgen.lexicon.entries import ENTRIES_NAME, read_entries
+from csgen.lexicon.lemmas import INFLECTED_NAME, lexicon_table
+from csgen.lexicon.merge import PAIR
 from csgen.planning import SAMPLE_ROWS, SidePrediction, count_tokens, predict, sample_pairs, with_probabilities
 from csgen.sources.pairs import count_rows, normalise
 from csgen.switch_job import BATCH_ROWS, PAIRS_DESCRIPTION, read_protected_words
@@ -41,13 +42,14 @@ class Plan:
     sample_rows: int
     sides: dict[Side, SidePrediction]
     coverage: pl.DataFrame  # of the sample's words by language and frequency band (csgen.lexicon.coverage)
+    coverage_without_forms: pl.DataFrame | None  # the same without inflected forms, where the policy uses them
     seconds: float  # of switching and writing with the workers given, measured on one core with the sample
     num_bytes: int  # of output
 
 
 def make_plan(config: PlanConfig) -> Plan:
     """Predict coverage and realised ratios from a token histogram, and time and bytes by switching the sample."""
-    table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
+    table = lexicon_table(config.lexicon, config).without(read_protected_words(config))
     with tempfile.TemporaryDirectory() as scratch:
         pairs = normalise(config.pairs, scratch, lambda _: None, config.split, config.source_language)
         rows, batches = count_rows(pairs), sample_pairs(pairs, config.sample_rows)
@@ -57,17 +59,19 @@ def make_plan(config: PlanConfig) -> Plan:
     seconds, size = _try_out(switcher, batches)
     scale = (rows or sampled) / sampled
     covered = measure_coverage(config, config.lexicon, batches)
+    plain = config.model_copy(update={"inflected": False})
+    listed = measure_coverage(plain, config.lexicon, batches) if config.inflected else None
     workers = config.workers or os.cpu_count() or 1
-    return Plan(rows, sampled, sides, covered, seconds * scale / workers, round(size * scale))
+    return Plan(rows, sampled, sides, covered, listed, seconds * scale / workers, round(size * scale))
 
 
 def measure_coverage(policy: Policy, lexicon: str, batches: list[pa.RecordBatch]) -> pl.DataFrame:
     """What `csgen.lexicon.coverage.coverage` says of these pairs' words, for the target languages of the policy."""
-    histogram = count_tokens(batches, Switcher(policy, read_table(lexicon, policy.source_language)))
+    histogram = count_tokens(batches, Switcher(policy, lexicon_table(lexicon, policy)))
     targets = {*policy.languages_of("query"), *policy.languages_of("passage")}
-    entries = read_entries(lexicon).filter(
-        pl.col("source_language") == policy.source_language, pl.col("target_language").is_in(targets)
-    )
+    wanted = (pl.col("source_language") == policy.source_language) & pl.col("target_language").is_in(targets)
+    names = (ENTRIES_NAME, INFLECTED_NAME) if policy.inflected else (ENTRIES_NAME,)
+    entries = pl.concat([read_entries(lexicon, name).select("source", *PAIR).filter(wanted) for name in names])
     return coverage(entries, histogram)
 
 

@@ -1,4 +1,4 @@
-"""Plots for people and papers: realised ratios of a switching job, and a lexicon's coverage by word frequency.
+"""Plots for people and papers: realised ratios of a switching job; coverage, origins and ambiguity of a lexicon.
 
 Needs matplotlib (the extra `plot`), without pyplot: nothing here depends on a display or on what was plotted before.
 """
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 _SIDE_COLOURS: dict[Side, str] = {"query": "#0072B2", "passage": "#E69F00"}
 _BAR_INCHES, _PART_INCHES, _WIDTH_INCHES = 0.19, 0.09, 5.5  # a bar, the space between groups, about a text's width
 _PNG_DPI = 150
+_KIND_COLOURS = ["#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999"]  # the same
+_BIN_COLOURS = ["#C9D7E8", "#8FB0D3", "#4C7FB5", "#123C6B"]  # the more translations, the darker
+_LEGEND_COLUMNS = 4
 _KEYS = ("source_language", "target_language", "band")
 # A salt in place of random ids, so that equal figures give equal bytes.
 _STYLE = {"svg.hashsalt": "csgen", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
@@ -152,6 +155,71 @@ def _draw_cells(axes: "Axes", cells: list[list[float]], bands: list[str]) -> Any
     for spine in axes.spines.values():
         spine.set_visible(False)
     return image
+
+
+def plot_origins(origins: pl.DataFrame) -> "Figure":
+    """Entries by pair of languages, stacked by the kind of their origin; `origins` is LexiconStats.origins.
+
+    An entry of several origins counts for each of them.
+    """
+    kinds = origins.with_columns(kind=pl.col("origin").str.extract("^([^:]*)"))
+    counts = kinds.group_by("source_language", "target_language", "kind").agg(pl.col("entries").sum())
+    order = counts.group_by("kind").agg(pl.col("entries").sum()).sort("entries", "kind", descending=[True, False])
+    names = _name_pairs(counts)
+    shares = {
+        kind: [entries for (*_, entries) in _fill(counts.filter(kind=kind).drop("kind"), names)]
+        for kind in order["kind"]
+    }
+    return _stack_bars(list(names.values()), shares, _KIND_COLOURS, "entries")
+
+
+def plot_ambiguity(ambiguity: pl.DataFrame) -> "Figure":
+    """Share of words with one, two and more translations, by pair of languages; takes LexiconStats.ambiguity."""
+    names = _name_pairs(ambiguity)
+    totals = ambiguity.select(*_KEYS[:2], share=pl.col("words") / pl.col("words").sum().over(_KEYS[:2]))
+    shared = ambiguity.with_columns(totals["share"] * 100)
+    bins = ambiguity["translations"].unique(maintain_order=True).sort()
+    shares = {
+        f"{name}": [share for (*_, share) in _fill(shared.filter(translations=name).select(*_KEYS[:2], "share"), names)]
+        for name in bins
+    }
+    return _stack_bars(list(names.values()), shares, _BIN_COLOURS, "words by number of translations (%)")
+
+
+def _name_pairs(frame: pl.DataFrame) -> dict[tuple[str, str], str]:
+    """The pairs of languages in a frame, in order, with what they are called."""
+    pairs = [(s, t) for s, t in frame.select(_KEYS[:2]).unique().sort(_KEYS[:2]).iter_rows()]
+    several = len({source for source, _ in pairs}) > 1
+    return {(s, t): f"{language_name(s)} to {language_name(t)}" if several else language_name(t) for s, t in pairs}
+
+
+def _fill(counts: pl.DataFrame, pairs: Mapping[tuple[str, str], str]) -> list[tuple[str, str, float]]:
+    """A count for each pair of languages, in their order; 0 where there is none."""
+    found = {(s, t): count for s, t, count in counts.iter_rows()}
+    return [(s, t, found.get((s, t), 0)) for s, t in pairs]
+
+
+def _stack_bars(names: list[str], parts: Mapping[str, list[float]], colours: list[str], unit: str) -> "Figure":
+    """A horizontal bar for each name, of parts in colours, with a legend above."""
+    rows = math.ceil(len(parts) / _LEGEND_COLUMNS)
+    figure = _new_figure(_WIDTH_INCHES, 0.26 * len(names) + 0.2 * rows + 0.75)
+    from matplotlib import rc_context
+
+    with rc_context(_STYLE):
+        axes = figure.subplots()
+        left = [0.0] * len(names)
+        for k, (part, values) in enumerate(parts.items()):
+            axes.barh(range(len(names)), values, 0.72, left=left, color=colours[k % len(colours)], label=part)
+            left = [a + b for a, b in zip(left, values, strict=True)]
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(len(names) - 0.4, -0.6)
+        axes.set_xlim(0, max(left, default=1) * 1.01)
+        axes.set_xlabel(unit)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.tick_params(axis="y", length=0)
+        columns = min(len(parts), _LEGEND_COLUMNS)
+        figure.legend(loc="outside upper center", ncols=columns, frameon=False, handlelength=1.2)
+    return figure
 
 
 def write_plots(figures: Mapping[str, "Figure"], folder: str) -> list[str]:

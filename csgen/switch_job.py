@@ -25,7 +25,8 @@ from csgen.files import (
     replace_file,
 )
 from csgen.hashing import ContentHash, HashingFile
-from csgen.lexicon.table import Table, read_table
+from csgen.lexicon.lemmas import lexicon_table
+from csgen.lexicon.table import Table
 from csgen.manifest import MANIFEST_NAME, Manifest
 from csgen.planning import SAMPLE_ROWS, sample_pairs, solve_for_target
 from csgen.schema import SWITCHES, pair_schema
@@ -132,7 +133,7 @@ def open_job(config: SwitchConfig) -> SwitchJob:
     Writes nothing, but for pairs that stand in several files: those are joined into a folder within the output.
     """
     found = describe_input(config.pairs, config.split, config.source_language)
-    table = read_table(config.lexicon, config.source_language).without(read_protected_words(config))
+    table = lexicon_table(config.lexicon, config).without(read_protected_words(config))
     Switcher(config, table)
     rejects: list[BadRow] = []
     on_bad_row = refuse if config.on_error == "fail" else rejects.append

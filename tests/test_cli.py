@@ -113,7 +113,7 @@ def test_every_command_has_help(csgen, name):
     ("arguments", "message"),
     [
         ([], "expected a command, one of fetch, lexicon build"),
-        (["lexicon"], "expected a command, one of lexicon build, lexicon show, lexicon coverage"),
+        (["lexicon"], "expected a command, one of lexicon build, lexicon show, lexicon stats"),
         (["lexicon", "shwo"], "unknown command 'lexicon shwo'; did you mean lexicon show?"),
         (["swich", "x"], "unknown command 'swich'; did you mean switch?"),
         (["switch", "x", "--langages", "de"], "unknown option --langages; did you mean --languages"),
@@ -189,14 +189,14 @@ def test_lexicon_show_lists_translations_and_suggests_near_words(csgen, sample_l
     assert (code, "did you mean house" in errors) == (2, True)
 
 
-def test_lexicon_coverage_counts_the_words_of_pairs(csgen, tmp_path, sample_rows):
+def test_lexicon_stats_counts_the_words_of_pairs(csgen, tmp_path, sample_rows):
     (tmp_path / "en-de.tsv").write_text("house\tHaus\n")
     csgen("lexicon", "build", f"tsv:en-de:{tmp_path}/en-de.tsv", "--output", tmp_path / "lexicon")
     pairs = write_pairs(tmp_path / "pairs.jsonl", [sample_rows[0] | {"query": "House house", "passage": "a garden"}])
-    code, output, _ = csgen("lexicon", "coverage", tmp_path / "lexicon", pairs, "--format", "json")
+    code, output, _ = csgen("lexicon", "stats", tmp_path / "lexicon", pairs, "--format", "json")
     assert code == 0
-    assert json.loads(output)[0] == {
-        "source_language": "en", "target_language": "de", "band": "all", "distinct_tokens": 3,
+    assert json.loads(output)["coverage"][0] == {
+        "forms": "entries", "source_language": "en", "target_language": "de", "band": "all", "distinct_tokens": 3,
         "distinct_ratio": pytest.approx(1 / 3), "running_tokens": 4, "running_ratio": 0.5,
     }  # fmt: skip
 

@@ -9,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from csgen.errors import InputError
-from csgen.lexicon.build import LexiconBuildConfig, LexiconSource, build_lexicon
+from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
 from csgen.lexicon.coverage import coverage
 from csgen.lexicon.entries import ENTRY_SCHEMA, read_entries, show_word
+from csgen.lexicon.sources import LexiconSource
 from csgen.manifest import Manifest
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "lexicons"
@@ -41,7 +42,7 @@ def build(folder, *specs, **options):
 
 
 def test_entries_carry_languages_weight_rank_origin_and_licence(files):
-    entries = read_entries(build(files, "muse:eng-deu:@en-de.txt", "tsv:en-fr:@fr.tsv", licence="CC0"))
+    entries = read_entries(build(files, "muse:eng-deu:@en-de.txt", "tsv:en-fr:@fr.tsv", source_licence="CC0"))
     assert entries.filter(source="house").rows() == [
         ("house", "en", "haus", "de", 0.5, 1, "muse:en-de.txt", "CC BY-NC 4.0"),
         ("house", "en", "gebäude", "de", 0.5, 2, "muse:en-de.txt", "CC BY-NC 4.0"),
@@ -150,7 +151,7 @@ def test_missing_file_is_refused(tmp_path):
     [
         ({"sources": []}, "--sources: .*at least 1"),
         ({"sources": ["muse:en-de:a/x", "muse:en-de:b/x"]}, "both named muse:en-de:x"),
-        ({"licence": "CC0"}, "--licence is for tsv sources"),
+        ({"source_licence": "CC0"}, "--source-licence is for tsv, csv, .* sources"),
         ({"max_malformed": 1.5}, "--max-malformed: .*less than or equal to 1, got 1.5"),
         ({"identical": "maybe"}, "--identical"),
     ],
@@ -162,8 +163,8 @@ def test_wrong_option_is_named(options, message):
 
 def test_spec_may_be_a_uri_and_a_target_may_have_a_region():
     source = LexiconSource.parse("tsv:eng-pt-BR:s3://bucket/folder/words.tsv.gz")
-    assert (source.target_language, source.path, source.origin) == (
-        "pt-BR",
+    assert (source.target_languages, source.path, source.origin) == (
+        ("pt-BR",),
         "s3://bucket/folder/words.tsv.gz",
         "tsv:words.tsv.gz",
     )

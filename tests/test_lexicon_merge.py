@@ -2,7 +2,7 @@
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.lexicon.merge import PART_COLUMNS, join_duplicates, merge_parts
@@ -92,6 +92,7 @@ PARTS = st.dictionaries(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(PARTS, st.randoms())
 def test_order_of_sources_does_not_matter(parts, random):
     shuffled = list(parts.items())
@@ -101,6 +102,7 @@ def test_order_of_sources_does_not_matter(parts, random):
     assert first.conflicts == second.conflicts
 
 
+@settings(deadline=None, max_examples=50)
 @given(PARTS)
 def test_weights_of_a_word_sum_to_one_and_its_ranks_count_up(parts):
     for group in merged(**parts).entries.partition_by("key"):

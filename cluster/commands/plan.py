@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 
 from cluster.commands.lexicon import coverage_table
@@ -16,16 +16,21 @@ from csgen.report import label
 
 def plan(config: PlanConfig, terminal: Terminal) -> Report:
     made = make_plan(config)
-    return Report(_summarise(made), Group(_sides_table(made), coverage_table(made.coverage), _costs(made)))
+    views: list[RenderableType] = [_sides_table(made), coverage_table(made.coverage), _costs(made)]
+    if made.coverage_without_forms is not None:
+        views[2:2] = ["without inflected forms:", coverage_table(made.coverage_without_forms)]
+    return Report(_summarise(made), Group(*views))
 
 
 def _summarise(made: Plan) -> dict[str, Any]:
     sides = {side: asdict(p) | {"realised_ratio": p.realised_ratio} for side, p in made.sides.items()}
+    listed = made.coverage_without_forms
     return {
         "rows": made.rows,
         "sample_rows": made.sample_rows,
         "sides": sides,
         "coverage": made.coverage.to_dicts(),
+        "coverage_without_forms": listed.to_dicts() if listed is not None else None,
         "seconds": made.seconds,
         "bytes": made.num_bytes,
     }

@@ -103,12 +103,12 @@ def write_entries(entries: pl.DataFrame, folder: str, name: str = ENTRIES_NAME) 
             writer.write_table(part.with_columns(pl.col(pl.Enum).cast(pl.String)).to_arrow().cast(ENTRY_SCHEMA))
 
 
-def read_entries(folder: str) -> pl.DataFrame:
+def read_entries(folder: str, name: str = ENTRIES_NAME) -> pl.DataFrame:
     """The entries of a finished lexicon, in the file's order."""
     manifest = Manifest.read(folder)
     if manifest.stage != STAGE:
         raise InputError(f"{folder}: expected a lexicon, got the output of csgen {manifest.stage}")
-    path = join(folder, ENTRIES_NAME)
+    path = join(folder, name)
     with open_input(path) as stream:
         try:
             return pl.DataFrame(pq.read_table(stream))

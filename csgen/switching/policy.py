@@ -12,6 +12,7 @@ SIDES: tuple[Side, Side] = ("query", "passage")
 # The paper's settings (../shared/paper.md: Treebank tokens, one translation a word, lower case, no second draw).
 _PAPER: dict[str, Any] = {
     "tokens": "treebank", "translation": "best", "case": "lower", "redraw": False, "protect": (), "max_words": 1,
+    "inflected": False,
 }  # fmt: skip
 _PAPER_LANGUAGES = ("de", "it", "nl", "ru", "ar")
 PRESETS: dict[str, dict[str, Any]] = {
@@ -72,6 +73,9 @@ class Policy(StageConfig):
         None, description="file of words and phrases, one a line, that stay as they are"
     )
     max_words: int = Field(1, ge=1, le=5, description="longest phrase that is looked up, in words, 1 to 5")
+    inflected: bool = Field(
+        False, description="words that the lexicon lacks are tried by their lemma; for lexicons built with --lemmas"
+    )
     tokens: Literal["words", "treebank"] = Field(
         "words", description="what a token is: a run of letters, marks and numbers, or a Penn Treebank token"
     )

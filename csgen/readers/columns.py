@@ -64,6 +64,13 @@ def part_malformed(parsed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     return good, parsed.filter(pl.col("reason").is_not_null()).select("line", "reason")
 
 
+def require_text(value: object) -> str:
+    """A parsed value that has to be a text; of another type it is a TypeError."""
+    if not isinstance(value, str):
+        raise TypeError(f"expected a text, got {value!r}")
+    return value
+
+
 def decode_column(texts: pa.LargeBinaryArray) -> pl.Series:
     """Bytes as a String column; null where they are not UTF-8."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 import polars as pl
 
-from csgen.readers.columns import Reading
+from csgen.readers.columns import Reading, require_text
 from csgen.readers.pieces import Piece, read_lines
 
 # Wikidata's codes of labels, the preferred first; for others the code itself, then without its region or script.
@@ -178,7 +178,8 @@ class _Taken:
         for place, keys in enumerate(self.targets, 1):
             for names, part in ((labels, "value"), (titles, "title")):
                 if names and (source := names[0]) and (target := names[place]):
-                    self.rows.append((number, source[part], target[part], keys.language, part == "title"))
+                    pair = require_text(source[part]), require_text(target[part])
+                    self.rows.append((number, *pair, keys.language, part == "title"))
 
     def _flush(self) -> None:
         rows = pl.DataFrame(self.rows, schema=_ROW_SCHEMA, orient="row")
@@ -253,11 +254,11 @@ def _make_pairs(rows: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
 
 def _is_other_namespace() -> pl.Expr:
-    """Namespaces have a name in each language, with no blank after its colon, as titles of articles mostly have.
+    """Namespaces have a name in each language, and no blank after its colon, as titles of articles mostly have.
 
     So a prefix is a namespace's if it is an English one, or if the two languages have different prefixes.
     """
-    source, target = (pl.col(name).str.extract(r"^([^:\s]+(?: [^:\s]+)?):\S") for name in ("source", "target"))
+    source, target = (pl.col(name).str.extract(r"^([^:\s\d]+(?: [^:\s\d]+)?):\S") for name in ("source", "target"))
     is_english = rf"^(?i:{_NAMESPACES})$"
     known = source.str.contains(is_english) | target.str.contains(is_english)
     return known.fill_null(False) | (source != target).fill_null(False)

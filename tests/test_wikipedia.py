@@ -81,7 +81,9 @@ HEADER = (
     b"-- Host: localhost    Database: enwiki\n-- ------------------------------------------------------\n"
     b"/*!40101 SET @OLD_CHARACTER_SET_CLIENT=@@CHARACTER_SET_CLIENT */;\n"
 )
-FOOTER = b"/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;\n\n-- Dump completed on 2026-01-02  1:23:45\n"
+FOOTER = (
+    b"/*!40101 SET CHARACTER_SET_CLIENT=@OLD_CHARACTER_SET_CLIENT */;\n\n-- Dump completed on 2026-01-02  1:23:45\n"
+)
 
 
 def dump(table, layout, rows, per_statement=3, between=b""):
@@ -107,7 +109,7 @@ def write(path: Path, data: bytes) -> str:
     return str(path)
 
 
-LINKS = [(1, "de", "Haus"), (1, "fr", "Maison (bâtiment)"), (2, "de", "O'Neill \\ \"x\"\n")]
+LINKS = [(1, "de", "Haus"), (1, "fr", "Maison (bâtiment)"), (2, "de", 'O\'Neill \\ "x"\n')]
 
 
 # --- SQL ---
@@ -178,9 +180,9 @@ def test_any_values_come_back_whatever_the_blocks_and_batches(
     assert found == [(title, page, lang) for page, lang, title in rows]
 
 
-def test_every_cut_of_a_dump_is_refused(tmp_path):
+def test_dump_cut_anywhere_is_refused(tmp_path):
     data = dump("langlinks", LANGLINKS, LINKS, per_statement=2, between=b"\n")
-    for end in range(len(data) - len(b"-- Dump completed on 2026-01-02  1:23:45\n")):
+    for end in range(0, len(data) - len(b"-- Dump completed on 2026-01-02  1:23:45\n"), 3):
         path = write(tmp_path / "a.sql", data[:end])
         with pytest.raises(InputError, match=r"a\.sql.*(fetch it again|expected a dump of the table)"):
             read_columns(path, "langlinks", ("ll_title",))
@@ -193,18 +195,17 @@ def broken(tuples):
 @pytest.mark.parametrize(
     ("tuples", "message"),
     [
-        (b"(2,'de','Ma", r":10: byte 427: the file ends within tuple 2 or before its semicolon; .* fetch it again"),
-        (b"(2,'de','Baum')", ":10: byte 415: tuple 2: expected a tuple in brackets, and a comma or a semicolon behind"),
+        (b"(2,'de','Ma", "the file ends within tuple 2 or before its semicolon; .* fetch it again"),
+        (b"(2,'de','Baum')", "tuple 2: expected a tuple in brackets, and a comma or a semicolon behind"),
         (b"(2,'de','Baum);", "the file ends within tuple 2"),
-        (b"(2,'de','O'Neill');", ":9: byte 401: tuple 2: expected .* balanced quotes"),
-        (b"(2,'de');", ":9: byte 390: tuple 2: expected 3 values, got 2"),
+        (b"(2,'de','O'Neill');", "tuple 2: expected .* balanced quotes"),
+        (b"(2,'de');", "tuple 2: expected 3 values, got 2"),
         (b"(2,'de','x','y');", "tuple 2: expected 3 values, got 4"),
         (b"(2,,'x');", "tuple 2: expected a number, NULL or a text"),
         (b"(),(3,'de','x');", "tuple 2: expected a number, NULL or a text"),
         (b"2,'de','x');", "tuple 2: expected a tuple in brackets"),
         (b";", "tuple 2: expected a tuple in brackets"),
         (b"(x2,'de','x');", "tuple 2: expected an integer as ll_from, got x2"),
-        (b"('2','de','x');", "tuple 2: expected an integer as ll_from, got 2"),
         (b"(NULL,'de','x');", "tuple 2: expected an integer as ll_from, got NULL"),
         (b"(2.5,'de','x');", "tuple 2: expected an integer"),
         (b"(-,'de','x');", "tuple 2: expected an integer"),
@@ -212,7 +213,269 @@ def broken(tuples):
         (b"(2,'de',0x4E6F);", "tuple 2: expected a text in quotes .*hex-blob.* as ll_title, got 0x4E6F"),
     ],
 )
-def test_broken_tuple_is_refused_with_its_place(tmp_path, tuples, message):
+def test_broken_tuple_is_refused_with_its_number(tmp_path, tuples, message):
     path = write(tmp_path / "a.sql", broken(tuples))
     with pytest.raises(InputError, match=message):
         read_columns(path, "langlinks", ("ll_from", "ll_title"), ("ll_from",))
+
+
+@pytest.mark.parametrize("block_bytes", [1, 1 << 20])
+def test_error_names_the_line_and_byte_of_the_whole_file(tmp_path, monkeypatch, block_bytes):
+    whole = sql.read_blocks
+    monkeypatch.setattr(sql, "read_blocks", lambda piece: whole(piece, block_bytes))
+    data = dump("langlinks", LANGLINKS, LINKS, between=b"\n").replace(b"O\\'Neill", b"O'Neill")
+    place = data.index(b"Neill")
+    with pytest.raises(InputError, match=rf"a\.sql:{data[:place].count(10) + 1}: byte {place}: tuple 3: expected"):
+        read_columns(write(tmp_path / "a.sql", data), "langlinks", ("ll_title",))
+
+
+def test_quote_that_never_ends_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sql, "_MAX_PENDING_BYTES", 1000)
+    data = broken(b"(2,'de','Baum\n" + 2000 * b"x\n")
+    whole = sql.read_blocks
+    monkeypatch.setattr(sql, "read_blocks", lambda piece: whole(piece, 100))
+    with pytest.raises(InputError, match="tuple 2 has no end within 1000 bytes: unbalanced quotes"):
+        read_columns(write(tmp_path / "a.sql", data), "langlinks", ("ll_from",))
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (dump("page", PAGE, []), "expected a dump of the table langlinks, found tables: page"),
+        (b"", "expected a dump of the table langlinks, found tables: none"),
+        (b"\x1f\x8b binary", "expected a dump of the table langlinks"),
+        (insert("langlinks", LINKS), "before its CREATE TABLE"),
+        (create("langlinks", {"ll_from": "int"}) + insert("langlinks", [(1,)]), "expected the columns ll_title"),
+        (
+            create("langlinks", LANGLINKS) + b"INSERT INTO `langlinks` SELECT * FROM x;\n",
+            "expected VALUES after INSERT",
+        ),
+        (HEADER + create("langlinks", LANGLINKS) + insert("langlinks", LINKS), "without the line '-- Dump completed'"),
+    ],
+)
+def test_what_is_no_whole_dump_of_the_table_is_refused(tmp_path, data, message):
+    with pytest.raises(InputError, match=message):
+        read_columns(write(tmp_path / "a.sql", data), "langlinks", ("ll_from", "ll_title"), ("ll_from",))
+
+
+@pytest.mark.parametrize(("ending", "keep"), [(".gz", 0.5), (".gz", 0.99), (".xz", 0.9), (".bz2", 0.9)])
+def test_truncated_compression_is_refused(tmp_path, ending, keep):
+    compress = {".gz": gzip.compress, ".xz": lzma.compress, ".bz2": bz2.compress}[ending]
+    packed = compress(dump("langlinks", LANGLINKS, LINKS * 1000))
+    path = write(tmp_path / f"a.sql{ending}", packed[: int(len(packed) * keep)])
+    with pytest.raises(InputError, match=r"a\.sql"):
+        read_columns(path, "langlinks", ("ll_title",))
+
+
+# --- Titles ---
+
+
+@pytest.mark.parametrize(
+    ("title", "cut"),
+    [
+        ("Mercury (planet)", "Mercury"),
+        ("水星 （行星）", "水星"),
+        ("水星（行星）", "水星"),
+        ("Foo (album (1999))", "Foo"),
+        ("Foo (band) (album)", "Foo"),
+        ("Kategorie:Stadt", "Stadt"),
+        ("Категория:Города (список)", "Города"),
+        ("wikipedia:Foo", "Foo"),
+        ("Thể loại:Thành phố", "Thành phố"),
+        ("Portal: Still Alive", "Portal: Still Alive"),
+        ("CSI:Miami", "CSI:Miami"),
+        ("(What's the Story) Morning Glory?", "(What's the Story) Morning Glory?"),
+        ("f(x) theory", "f(x) theory"),
+        ("Smile :(", "Smile :("),
+        ("(500)", ""),
+    ],
+)
+def test_title_is_cut_of_namespace_and_bracketed_suffix(title, cut):
+    assert pl.select(cut_title(pl.lit(title))).item() == cut
+
+
+@pytest.mark.parametrize(
+    ("title", "is_one"),
+    [
+        ("Mercury (disambiguation)", True),
+        ("Merkur (Begriffsklärung)", True),
+        ("Меркурий (значения)", True),
+        ("水星 (曖昧さ回避)", True),
+        ("水星（消歧义）", True),
+        ("머큐리 (동음이의)", True),
+        ("Merkür (anlam ayrımı)", True),
+        ("عطارد (توضيح)", True),
+        ("Mercury (planet)", False),
+        ("Disambiguation", False),
+        ("(disambiguation) of words", False),
+    ],
+)
+def test_disambiguation_page_is_known_by_its_suffix(title, is_one):
+    assert pl.select(is_disambiguation(pl.lit(title))).item() == is_one
+
+
+# --- Langlinks ---
+
+PAGES = [
+    (1, 0, "House", 0, 0, 0.331, "20260101000000", "20260101000000", 5, 100, "wikitext", None),
+    (2, 0, "Free_software", 0, 0, 1e-05, "20260101000000", None, 6, 100, "wikitext", None),
+    (3, 0, "Home", 1, 0, 0.5, "20260101000000", None, 7, 10, "wikitext", None),
+    (4, 14, "Houses", 0, 0, 0.5, "20260101000000", None, 8, 10, "wikitext", None),
+    (5, 0, "Mercury", 0, 0, 0.5, "20260101000000", None, 9, 10, "wikitext", None),
+    (6, 0, "Mercury_(planet)", 0, 0, 0.5, "20260101000000", None, 9, 10, "wikitext", None),
+    (7, 0, "Mercury_(element)", 0, 0, 0.5, "20260101000000", None, 9, 10, "wikitext", None),
+]
+
+
+def write_dumps(folder, links, pages=PAGES, props=None, wiki="enwiki-20260101-", layout=PAGE):
+    folder.mkdir(exist_ok=True)
+    tables = {"langlinks": (LANGLINKS, links), "page": (layout, pages), "page_props": (PAGE_PROPS, props)}
+    for table, (columns, rows) in tables.items():
+        if rows is not None:
+            write(folder / f"{wiki}{table}.sql.gz", gzip.compress(dump(table, columns, rows)))
+    return str(folder)
+
+
+def titles(reading, *columns):
+    return reading.pairs.select(columns or ("source", "target_language", "target")).rows()
+
+
+def test_titles_of_linked_pages_are_pairs_in_the_dump_s_order(tmp_path):
+    links = [
+        (2, "de", "Freie Software"),
+        (1, "ru", "Дом"),
+        (1, "de", "Haus"),
+        (1, "fr", "Maison"),
+        (2, "zh", "自由软件"),
+    ]
+    reading = read_langlinks(write_dumps(tmp_path, links), "en", ("de", "zh"))
+    assert reading.pairs.rows(named=True) == [
+        {"line": 1, "source": "Free software", "target": "Freie Software", "target_language": "de", "weight": 1.0},
+        {"line": 3, "source": "House", "target": "Haus", "target_language": "de", "weight": 1.0},
+        {"line": 5, "source": "Free software", "target": "自由软件", "target_language": "zh", "weight": 1.0},
+    ]
+    assert reading.counts == {"lines": 5, "blank": 0, "links to other languages": 2}
+
+
+def test_what_is_left_out_is_counted_by_reason(tmp_path):
+    links = [
+        (1, "de", "Haus"), (3, "de", "Heim"), (4, "de", "Kategorie:Haus"), (5, "de", "Merkur (Begriffsklärung)"),
+        (6, "de", "Merkur (Planet)"), (99, "de", "Weg"), (1, "de", "Bau#Haus"), (1, "de", ""), (1, "de", "(500)"),
+        (1, "de", b"H\xe4user"), (1, "simple", "House"),
+    ]  # fmt: skip
+    reading = read_langlinks(write_dumps(tmp_path, links), "en", ("de",))
+    assert titles(reading) == [("House", "de", "Haus"), ("Mercury", "de", "Merkur")]
+    assert reading.malformed.rows() == [(10, "not UTF-8")]
+    assert reading.counts == {
+        "lines": 11, "blank": 0, "links to other languages": 1, "redirects": 1, "pages outside the main namespace": 1,
+        "disambiguation pages": 1, "pages that the page dump lacks": 1, "links to a section of a page": 1,
+        "empty titles": 2,
+    }  # fmt: skip
+
+
+def test_disambiguation_pages_are_known_from_page_props(tmp_path):
+    links = [(1, "de", "Haus"), (5, "de", "Merkur")]
+    props = [(5, "disambiguation", "", None), (1, "page_image_free", "a.jpg", None), (999, "disambiguation", "", 0.5)]
+    reading = read_langlinks(write_dumps(tmp_path, links, props=props), "en", ("de",))
+    assert titles(reading) == [("House", "de", "Haus")]
+    assert reading.counts["disambiguation pages"] == 1
+
+
+def test_older_layout_of_the_page_table_reads_alike(tmp_path):
+    old = [(*page[:3], b"", *page[3:]) for page in PAGES]
+    links = [(2, "de", "Freie Software"), (3, "de", "Heim")]
+    reading = read_langlinks(write_dumps(tmp_path, links, pages=old, layout=OLD_PAGE), "en", ("de",))
+    assert titles(reading) == [("Free software", "de", "Freie Software")]
+    assert reading.counts["redirects"] == 1
+
+
+def test_norwegian_wikipedia_is_bokmal(tmp_path):
+    folder = write_dumps(tmp_path, [(1, "no", "Hus"), (1, "nn", "Hus"), (1, "nb", "Bolig")])
+    assert titles(read_langlinks(folder, "en", ("nb",))) == [("House", "nb", "Hus"), ("House", "nb", "Bolig")]
+    both = titles(read_langlinks(folder, "en", ("no", "nb")))
+    assert both[:2] == [("House", "no", "Hus"), ("House", "nb", "Hus")]
+
+
+def test_alemannic_wikipedia_is_not_albanian(tmp_path):
+    reading = read_langlinks(write_dumps(tmp_path, [(1, "als", "Huus"), (1, "sq", "Shtëpia")]), "en", ("sq",))
+    assert titles(reading) == [("House", "sq", "Shtëpia")]
+
+
+def test_last_of_equal_sources_wins_as_in_the_paper(tmp_path):
+    links = [(5, "de", "Merkur"), (6, "de", "Merkur (Planet)"), (7, "de", "Quecksilber"), (1, "de", "Haus")]
+    reading = read_last_langlinks(write_dumps(tmp_path, links), "en", ("de",))
+    assert titles(reading) == [("Mercury", "de", "Quecksilber"), ("House", "de", "Haus")]
+    assert reading.counts["earlier duplicates of a title"] == 2
+
+
+def test_redirect_dump_with_a_cycle_changes_nothing(tmp_path):
+    folder = write_dumps(tmp_path, [(1, "de", "Haus"), (3, "de", "Heim")])
+    redirects = [(3, 0, "House", "", ""), (1, 0, "Home", "", "")]
+    layout = dict.fromkeys(["rd_from", "rd_namespace", "rd_title", "rd_interwiki", "rd_fragment"], "blob")
+    write(tmp_path / "enwiki-20260101-redirect.sql", dump("redirect", layout, redirects))
+    assert titles(read_langlinks(folder, "en", ("de",))) == [("House", "de", "Haus")]
+
+
+@pytest.mark.parametrize("ending", [".gz", ".bz2", ".xz", ".zst", ""])
+def test_dumps_are_found_by_name_in_any_compression(tmp_path, ending):
+    compress = {
+        ".gz": gzip.compress, ".bz2": bz2.compress, ".xz": lzma.compress, "": bytes,
+        ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+    }[ending]  # fmt: skip
+    links = write(tmp_path / f"enwiki-latest-langlinks.sql{ending}", compress(dump("langlinks", LANGLINKS, LINKS)))
+    page = write(tmp_path / f"enwiki-latest-page.sql{ending}", compress(dump("page", PAGE, PAGES)))
+    assert FORMATS["langlinks"].list_files(links, "en", ("fr",)) == [links, page]
+    assert titles(FORMATS["langlinks"].read(str(tmp_path), "en", ("fr",))) == [("House", "fr", "Maison")]
+
+
+def test_folder_of_several_wikis_is_read_by_the_source_language(tmp_path):
+    write_dumps(tmp_path, [(1, "fr", "Maison")], wiki="dewiki-20260101-")
+    folder = write_dumps(tmp_path, [(1, "de", "Haus")])
+    assert [Path(path).name for path in langlinks_files(folder, "en", ("de",))] == [
+        "enwiki-20260101-langlinks.sql.gz",
+        "enwiki-20260101-page.sql.gz",
+    ]
+
+
+def test_dump_of_another_wiki_is_refused(tmp_path):
+    folder = write_dumps(tmp_path, LINKS)
+    with pytest.raises(InputError, match="expected links from a wiki in de, got one in en"):
+        read_langlinks(folder, "de", ("fr",))
+
+
+def test_folder_without_or_with_two_dumps_is_refused(tmp_path):
+    with pytest.raises(InputError, match=r"expected one file .*langlinks.sql.gz, found none"):
+        read_langlinks(str(tmp_path), "en", ("de",))
+    write_dumps(tmp_path, LINKS)
+    write_dumps(tmp_path, LINKS, wiki="enwiki-20260201-")
+    with pytest.raises(InputError, match="name the file"):
+        read_langlinks(str(tmp_path), "en", ("de",))
+
+
+def test_missing_page_dump_is_named(tmp_path):
+    path = write(tmp_path / "enwiki-20260101-langlinks.sql", dump("langlinks", LANGLINKS, LINKS))
+    with pytest.raises(InputError, match=r"expected enwiki-20260101-page\.sql\.gz beside it"):
+        read_langlinks(path, "en", ("de",))
+
+
+def test_missing_or_misnamed_file_is_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read_langlinks(str(tmp_path / "enwiki-langlinks.sql"), "en", ("de",))
+    with pytest.raises(InputError, match="expected a name such as"):
+        read_langlinks(str(tmp_path / "links.txt"), "en", ("de",))
+
+
+def test_region_has_no_wikipedia(tmp_path):
+    with pytest.raises(InputError, match="pt-BR has no Wikipedia of its own; ask for pt"):
+        read_langlinks(write_dumps(tmp_path, LINKS), "en", ("pt-BR",))
+
+
+def test_absurd_page_id_is_refused_rather_than_given_memory(tmp_path):
+    with pytest.raises(InputError, match=r"page ids must be in \[0, 4294967295\], got 99999999999"):
+        read_langlinks(write_dumps(tmp_path, [(99999999999, "de", "Haus")]), "en", ("de",))
+
+
+def test_no_link_to_a_wanted_language_gives_no_pairs(tmp_path):
+    reading = read_langlinks(write_dumps(tmp_path, LINKS), "en", ("ja",))
+    assert reading.pairs.is_empty()
+    assert reading.counts["links to other languages"] == 3

@@ -107,6 +107,12 @@ FORMATS = {
     "langlinks": Format(
         "CC BY-SA 4.0", True, "csgen.readers.wikipedia:read_langlinks", files="csgen.readers.wikipedia:langlinks_files"
     ),
+    "langlinks-last": Format(  # the paper's rule for duplicates
+        "CC BY-SA 4.0",
+        True,
+        "csgen.readers.wikipedia:read_last_langlinks",
+        files="csgen.readers.wikipedia:langlinks_files",
+    ),
     "wordnet": Format(
         "unknown", True, "csgen.readers.wordnet:read_wordnet", files="csgen.readers.wordnet:wordnet_files"
     ),

@@ -121,7 +121,7 @@ def report(rows: int, runs: dict[tuple[str, int], list[Run]]) -> None:
         "pairs/s",
         "driver, MB",
         "worker, MB",
-        "without store, MB",
+        "without lexicon, MB",
         "all, PSS, MB",
     ]
     table = []
@@ -150,6 +150,7 @@ def measure(rows: int, arguments: argparse.Namespace, folder: Path) -> None:
         "languages": workload.languages, "probability": PROBABILITY,
     }  # fmt: skip
     job = open_job(SwitchConfig.from_options(options))
+    job = replace(job, table=job.table.by_path())
     shards, megabytes = len(job.shards), source.stat().st_size / 1e6
     print(f"{rows:,} pairs, {megabytes:,.0f} MB of lz4 Parquet, {shards} shards; {workload.description}\n")
     most = max(arguments.workers)
@@ -163,8 +164,8 @@ def measure(rows: int, arguments: argparse.Namespace, folder: Path) -> None:
     table = sum(a.nbytes for a in job.table.arrays if isinstance(a, np.ndarray)) / (1 << 20)
     print(
         f"One copy of the lexicon: the table has {table:.1f} MB; after the first job {first.num_workers} workers had "
-        f"{first.store_rss:.1f} MB of Ray's object store in their maps (RSS), "
-        f"of which their shares are {first.store_pss:.1f} MB (PSS).\n"
+        f"{first.lexicon_rss:.1f} MB of its files in their maps (RSS), "
+        f"of which their shares are {first.lexicon_pss:.1f} MB (PSS).\n"
     )
 
 

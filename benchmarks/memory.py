@@ -13,7 +13,7 @@ from typing import Self
 import psutil
 
 INTERVAL = 0.25  # seconds
-STORE = "/dev/shm/plasma"  # Ray's object store, as it stands in a process's maps
+LEXICON = "/table-"  # the compiled lexicon's files, as they stand in a process's maps
 FIELDS = ("Rss", "Pss")
 
 
@@ -23,10 +23,10 @@ class MemoryWatch:
 
     driver_rss: float = 0.0
     worker_rss: float = 0.0  # of the largest worker
-    worker_own: float = 0.0  # of the largest worker, without the object store
+    worker_own: float = 0.0  # of the largest worker, without the lexicon
     all_pss: float = 0.0  # of driver and workers together
-    store_rss: float = 0.0  # the object store as the workers map it, summed over them
-    store_pss: float = 0.0  # the same, shared pages once
+    lexicon_rss: float = 0.0  # the lexicon as the workers map it, summed over them
+    lexicon_pss: float = 0.0  # the same, shared pages once
     num_workers: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
 
@@ -47,14 +47,14 @@ class MemoryWatch:
     def _look(self) -> None:
         driver = _read_maps(os.getpid())
         workers = [maps for maps in map(_read_maps, _find_workers()) if maps["Rss"]]
-        store_rss = sum(m["store Rss"] for m in workers)
+        lexicon_rss = sum(m["lexicon Rss"] for m in workers)
         self.driver_rss = max(self.driver_rss, driver["Rss"])
         self.worker_rss = max([self.worker_rss, *(m["Rss"] for m in workers)])
-        self.worker_own = max([self.worker_own, *(m["Rss"] - m["store Rss"] for m in workers)])
+        self.worker_own = max([self.worker_own, *(m["Rss"] - m["lexicon Rss"] for m in workers)])
         self.all_pss = max(self.all_pss, driver["Pss"] + sum(m["Pss"] for m in workers))
-        self.num_workers = max(self.num_workers, sum(m["store Rss"] > 0 for m in workers))
-        if store_rss > self.store_rss:
-            self.store_rss, self.store_pss = store_rss, sum(m["store Pss"] for m in workers)
+        self.num_workers = max(self.num_workers, sum(m["lexicon Rss"] > 0 for m in workers))
+        if lexicon_rss > self.lexicon_rss:
+            self.lexicon_rss, self.lexicon_pss = lexicon_rss, sum(m["lexicon Pss"] for m in workers)
 
 
 def _find_workers() -> list[int]:
@@ -70,9 +70,9 @@ def _find_workers() -> list[int]:
 
 
 def _read_maps(pid: int) -> dict[str, float]:
-    """MB by field, of all maps and (`store Rss`, `store Pss`) of the object store's; zeros once the process is gone."""
-    sums = {f"{prefix}{name}": 0.0 for prefix in ("", "store ") for name in FIELDS}
-    in_store = False
+    """MB by field, of all maps and (`lexicon Rss`, `lexicon Pss`) of the lexicon's; zeros once the process is gone."""
+    sums = {f"{prefix}{name}": 0.0 for prefix in ("", "lexicon ") for name in FIELDS}
+    in_lexicon = False
     try:
         lines = Path(f"/proc/{pid}/smaps").read_text().splitlines()
     except OSError:
@@ -80,9 +80,9 @@ def _read_maps(pid: int) -> dict[str, float]:
     for line in lines:
         name, colon, value = line.partition(":")
         if not colon or "-" in name:
-            in_store = STORE in line
+            in_lexicon = LEXICON in line
         elif name in FIELDS:
             megabytes = int(value.split()[0]) / 1024
             sums[name] += megabytes
-            sums[f"store {name}"] += megabytes * in_store
+            sums[f"lexicon {name}"] += megabytes * in_lexicon
     return sums

@@ -3,6 +3,8 @@
 import os
 import tempfile
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -22,6 +24,7 @@ from csgen.sources.pairs import read_shard
 from csgen.sources.rows import BadRow, refuse
 from csgen.switch_job import (
     JOB_NAME,
+    Part,
     RunShards,
     SwitchConfig,
     SwitchJob,
@@ -79,7 +82,14 @@ def _place(job: SwitchJob) -> RunShards:
     connect(workers)  # before anything is written
     from csgen.job import map_shards
 
-    return lambda job, indices: map_shards(run_shard, job, indices, workers)
+    on_this_machine = "RAY_ADDRESS" not in os.environ
+
+    def place(job: SwitchJob, indices: list[int]) -> Iterator[Part]:
+        # Workers of this machine map the lexicon's files; those of others get its arrays through the object store.
+        shared = replace(job, table=job.table.by_path()) if on_this_machine else job
+        return map_shards(run_shard, shared, indices, workers)
+
+    return place
 
 
 def _count_rows(job: SwitchJob) -> int | None:

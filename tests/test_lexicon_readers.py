@@ -105,7 +105,7 @@ def test_binary_file_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["a.tsv.gz", "a.tsv.xz", "a.tsv.zst"])
 def test_damaged_compressed_file_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=rf"expected [0-9a-f ]+ at its start, as {name[5:]} files have it, got 64 6f 67"):
         read_tsv(write(tmp_path / name, b"dog\tHund\n"))
 
 
@@ -358,7 +358,7 @@ def test_truncated_dict_is_refused(tmp_path):
     index = write_dictd(tmp_path, {"dog": "dog\nHund\n"})
     packed = Path(index).with_suffix(".dict.dz")
     packed.write_bytes(packed.read_bytes()[:-12])
-    with pytest.raises(InputError, match="cannot be decompressed"):
+    with pytest.raises(InputError, match="it is damaged or was cut short"):
         read_freedict(index)
 
 

@@ -4,20 +4,19 @@ An entry is written for people; what it offers as translations is read out by th
 it. Everything is done on columns of entries, then of lines, then of translations: 460 thousand entries take seconds.
 """
 
-import gzip
 import posixpath
 import re
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
 from csgen.files import exists, is_folder, list_files
 from csgen.languages import parse_language
-from csgen.readers.columns import NOT_UTF8, Reading, decode_column, drop_notes, first_reason, part_malformed
-from csgen.readers.lines import read_bytes, read_lines, read_tsv
+from csgen.readers.columns import NOT_UTF8, Reading, drop_notes, first_reason, part_malformed
+from csgen.readers.lines import cut_texts, read_bytes, read_lines, read_tsv
+from csgen.readers.phrasing import GRAMMAR, PRONUNCIATION, UNFITTING, name_licence, pair_phrases, split_phrases
 
 _DIGITS = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _DIGIT_VALUES = np.zeros(256, np.int64)
@@ -25,25 +24,6 @@ _DIGIT_VALUES[list(_DIGITS)] = np.arange(64)
 _MAX_DIGITS = 9  # 64 ** 9 bytes is more than any file holds, and fits an int64
 
 _DATABASE = r"^00-?database"  # headwords of dictd's own entries: title, licence, alphabet
-
-_GRAMMAR = r"<[^<>]*>"
-# A space, slashes, IPA, slashes; a slash between two words ("period / full stop") has a space after it.
-_PRONUNCIATION = r"\s/+[^/\s](?:[^/]*[^/\s])?/+"
-_SEPARATOR = r",\s|[;،؛、，；]"  # a comma without a space belongs to a number
-# The object's place in "take sth." and "etw. nehmen": never a word of a text. Also several: "sb./sth.", "jdm./etw.".
-_PLACEHOLDER = r"(?:sb|sth|etw|jd[mns]?)\.(?:'s)?"
-_OUTER_PLACEHOLDERS = rf"^(?:{_PLACEHOLDER}[/\s]*)+(?:\s|$)|\s(?:{_PLACEHOLDER}[/\s]*)+$"
-_OUTER_MARKS = " \t\u00a0?!¿¡？！؟"  # "why?"; a full stop may belong to an abbreviation
-_UNFIT = rf"\b{_PLACEHOLDER}|/|…|\.\.\.|^-|-$|^$"
-
-_LICENCES = {
-    "AGPL-3.0": r"Affero",
-    "GPL-3.0": r"General Public License[^.]{0,40}version 3|GPLv3",
-    "GPL-2.0-or-later": r"General Public License[^.]{0,20}(?:ver\.|version) 2\.0 (?:and any|or) later",
-    "GFDL": r"Free Documentation",
-    "CC BY-SA 3.0": r"(?:Share ?Alike|BY-SA)\D{0,30}3",
-    "CC BY-SA 4.0": r"(?:Share ?Alike|BY-SA)\D{0,30}4",
-}
 
 
 def locate_freedict(path: str, source_language: str, target_language: str) -> str:
@@ -77,14 +57,15 @@ def read_freedict(located: str) -> Reading:
         return read_tsv(located)
     index_path, dict_path = freedict_files(located)
     lines, counts = read_lines(index_path)
-    data = _read_dict(dict_path)
+    data = read_bytes(dict_path)  # dictzip is gzip, whose checksum covers all; its table is not needed
     index, malformed = part_malformed(_read_index(lines, len(data)))
-    info = _cut(data, index.filter(pl.col("headword").str.contains("^00-?database-?info$")))
+    described = index.filter(pl.col("headword").str.contains("^00-?database-?info$"))
+    info = cut_texts(data, described["start"], described["bytes"])
     # jpn-eng names one entry by each of its spellings: an entry is read once, its own first line has them all
     entries = index.filter(~pl.col("headword").str.contains(_DATABASE)).unique(
         ["start", "bytes"], keep="first", maintain_order=True
     )
-    entries = entries.select("line", "headword", body=_cut(data, entries))
+    entries = entries.select("line", "headword", body=cut_texts(data, entries["start"], entries["bytes"]))
     garbled = entries.filter(pl.col("body").is_null()).select("line", reason=pl.lit(NOT_UTF8))
     found = read_bodies(entries.drop_nulls())
     pairs = found.drop_nulls()
@@ -92,7 +73,7 @@ def read_freedict(located: str) -> Reading:
     counts |= {
         "dictionary entries": len(entries),
         "dictionary entries without a translation": len(entries) - len(garbled) - pairs["line"].n_unique(),
-        "translations with alternatives, gaps, parts of words or placeholders": len(found) - len(pairs),
+        UNFITTING: len(found) - len(pairs),
     }
     return Reading(pairs, pl.concat([malformed, garbled]).sort("line"), counts, about.pop("licence", None), about)
 
@@ -103,16 +84,6 @@ def _languages_of(index_path: str) -> tuple[str, str] | None:
         return (parse_language(parts[1]), parse_language(parts[2])) if parts else None
     except InputError:
         return None
-
-
-def _read_dict(path: str) -> bytes:
-    data = read_bytes(path)
-    if not path.endswith(".dz"):
-        return data
-    try:
-        return gzip.decompress(data)  # dictzip is gzip, with a table for random access in its header
-    except (EOFError, OSError) as error:
-        raise InputError.at(path, None, f"cannot be decompressed: {error}") from error
 
 
 def _read_index(lines: pl.DataFrame, dict_bytes: int) -> pl.DataFrame:
@@ -143,12 +114,6 @@ def _decode_base64(numbers: pl.Series) -> NDArray[np.int64]:
     return _DIGIT_VALUES[digits] @ (64 ** np.arange(_MAX_DIGITS)[::-1])
 
 
-def _cut(data: bytes, index: pl.DataFrame) -> pl.Series:
-    """The entries' texts at the index's places; null where not UTF-8."""
-    places = zip(index["start"], index["bytes"], strict=True)
-    return decode_column(pa.array([data[start : start + length] for start, length in places], pa.large_binary()))
-
-
 def read_bodies(entries: pl.DataFrame) -> pl.DataFrame:
     """Pairs out of entries of `line`, `headword` and `body`: every headword with every translation, in order.
 
@@ -160,16 +125,13 @@ def read_bodies(entries: pl.DataFrame) -> pl.DataFrame:
     sources = split.select("line", source=pl.when(clean.str.strip_chars() == "").then("headword").otherwise(clean))
     sources = sources.with_columns(pl.col("source").str.split("\n")).explode("source", empty_as_null=True)
     targets = _read_translations(split.select("line", text="rest").drop_nulls())
-    pairs = sources.with_columns(_fitting("source")).join(
-        targets.with_columns(_fitting("target")), on="line", how="inner", maintain_order="left_right"
-    )
-    return pairs.with_columns(weight=pl.lit(1.0))
+    return pair_phrases(sources, targets)
 
 
 def _clean_headwords(first_line: pl.Expr) -> pl.Expr:
     """Headwords, one a line: an entry's first line has each with its pronunciation, then the part of speech."""
-    one_a_line = first_line.str.replace_all(r"/,\s+", "/\n").str.replace_all(_PRONUNCIATION, "")
-    return drop_notes(one_a_line.str.replace_all(_GRAMMAR, ""))
+    one_a_line = first_line.str.replace_all(r"/,\s+", "/\n").str.replace_all(PRONUNCIATION, "")
+    return drop_notes(one_a_line.str.replace_all(GRAMMAR, ""))
 
 
 def _read_translations(bodies: pl.DataFrame) -> pl.DataFrame:
@@ -180,7 +142,7 @@ def _read_translations(bodies: pl.DataFrame) -> pl.DataFrame:
     """
     text = pl.col("text")
     aside = text.str.contains(r'^\s(?:see|Synonyms?|Antonyms?|Note):|^\s"')
-    bare = drop_notes(text.str.replace(r"^\d+\.\s", "").str.replace_all(_GRAMMAR, "")).str.strip_chars()
+    bare = drop_notes(text.str.replace(r"^\d+\.\s", "").str.replace_all(GRAMMAR, "")).str.strip_chars()
     lines = (
         bodies.with_columns(text.str.split("\n"))
         .explode("text", empty_as_null=True)
@@ -191,16 +153,9 @@ def _read_translations(bodies: pl.DataFrame) -> pl.DataFrame:
         .filter(~text.str.contains(r"^\s?\d+\.\s*$"))
     )
     without_subsense = pl.col("bare").str.replace(r"\s\d+\.$", "")  # "nivel 2." opens the second gloss of "nivel"
-    targets = lines.select("line", target=without_subsense.str.replace_all(_SEPARATOR, "\n").str.split("\n"))
+    targets = lines.select("line", target=split_phrases(without_subsense))
     # eng-hin writes the spaces within a translation as ~
     return targets.explode("target", empty_as_null=True).with_columns(pl.col("target").str.replace_all("~", " "))
-
-
-def _fitting(name: str) -> pl.Expr:
-    """Outer placeholders and marks taken off; null for alternatives ("in/into"), gaps, parts of words, placeholders."""
-    phrase = pl.col(name).str.replace_all("\u2010", "-", literal=True).str.strip_chars(_OUTER_MARKS)
-    phrase = phrase.str.replace_all(_OUTER_PLACEHOLDERS, "").str.strip_chars(_OUTER_MARKS)
-    return pl.when(~phrase.str.contains(_UNFIT)).then(phrase).alias(name)
 
 
 def _read_info(text: str) -> dict[str, str]:
@@ -210,7 +165,6 @@ def _read_info(text: str) -> dict[str, str]:
     if edition := re.search(r"^Edition: (.*)$", text, re.M):
         about["edition"] = edition[1].strip()
     availability = re.search(r"^Availability:\s*\n(.*?)(?=^\S)", text, re.M | re.S)
-    terms = " ".join(availability[1].split()) if availability else ""
-    if names := [name for name, pattern in _LICENCES.items() if re.search(pattern, terms)]:
-        about["licence"] = ", ".join(names)
+    if licence := name_licence(availability[1] if availability else ""):
+        about["licence"] = licence
     return about

@@ -3,12 +3,17 @@
 Everything is done on columns of lines: a list of a hundred thousand takes a fraction of a second.
 """
 
+import os
+from collections.abc import Iterator
+from typing import BinaryIO, cast
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from isal import igzip
 
 from csgen.errors import InputError
-from csgen.files import READ_ERRORS, open_input
+from csgen.files import READ_ERRORS, open_input, open_packed
 from csgen.readers.columns import NOT_UTF8, Reading, decode_column, first_reason, part_malformed
 
 # What MUSE's tokens carry over from the text they were cut from ("word,", "usa}}"); "c++" and "#" stay.
@@ -16,6 +21,21 @@ _SURROUNDING = ",;:!?\"'“”„«»‘’()[]{}…。、，"
 _MIN_WEIGHT, _MAX_WEIGHT = 1e-15, 1e15  # so that shares of a sum fit 32-bit floats
 
 _BINARY_PROBE_BYTES = 4096
+
+MAX_FILE_BYTES = 4 << 30  # what StarDict's and Arrow's 32-bit places reach; the largest FreeDict dictionary has 0.45 GB
+MAX_RATIO = 200  # that dictionary as XML shrinks 22 times by xz, plain text 3 to 8 times; gzip's bombs 1,000 times
+_HARMLESS_BYTES = 64 << 20  # of any ratio: a small file of one line repeated is no bomb
+MAX_LINE_BYTES = 1 << 20  # a word and its translation; what is longer is another kind of file
+_CHUNK_BYTES = 1 << 20
+
+_MAGIC = {
+    ".gz": (b"\x1f\x8b",),
+    ".dz": (b"\x1f\x8b",),
+    ".xz": (b"\xfd7zXZ\0",),
+    ".zst": (b"\x28\xb5\x2f\xfd", *(bytes([first]) + b"\x2a\x4d\x18" for first in range(0x50, 0x60))),
+    ".bz2": (b"BZh",),
+}
+_HEAD_BYTES = 8
 
 
 def read_tsv(path: str) -> Reading:
@@ -62,6 +82,10 @@ def read_lines(path: str) -> tuple[pl.DataFrame, dict[str, int]]:
     if b"\0" in data[:_BINARY_PROBE_BYTES]:
         raise InputError.at(path, None, "expected UTF-8 text, got binary data or another encoding")
     text = split_lines(data)
+    too_long = (text.str.len_bytes() > MAX_LINE_BYTES).arg_true()
+    if len(too_long):
+        message = f"expected a line of at most {MAX_LINE_BYTES} bytes, got a longer one; is it another kind of file?"
+        raise InputError.at(path, too_long[0] + 1, message)
     lines = pl.DataFrame({"line": pl.int_range(1, len(text) + 1, eager=True), "text": text})
     filled = lines.filter((pl.col("text").str.strip_chars() != "").fill_null(True))
     if filled.is_empty():
@@ -79,10 +103,64 @@ def split_lines(data: bytes) -> pl.Series:
     return decode_column(lines).str.strip_chars_end("\r\n")
 
 
-def read_bytes(path: str) -> bytes:
-    """A whole file, decompressed by its name's ending."""
+def cut_texts(data: bytes, starts: pl.Series, lengths: pl.Series) -> pl.Series:
+    """The texts at these places of `data`, in bytes; null where one is not UTF-8."""
+    places = zip(starts, lengths, strict=True)
+    return decode_column(pa.array([data[start : start + length] for start, length in places], pa.large_binary()))
+
+
+def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
+    """A whole file, decompressed by its name's ending (also .dz); bounded, see `read_chunks`."""
+    return b"".join(read_chunks(path, max_bytes))
+
+
+def read_chunks(path: str, max_bytes: int = MAX_FILE_BYTES) -> Iterator[bytes]:
+    """A file's bytes, decompressed by its name's ending (also .dz), in chunks of at most 1 MiB.
+
+    Refused as soon as it is seen: more than `max_bytes`, an expansion that no text has, damaged or truncated data.
+    """
+    packed_bytes = _check_magic(path)
+    read = 0
     try:
-        with open_input(path) as stream:
-            return stream.read()
+        with _open(path) as stream:
+            while chunk := stream.read(_CHUNK_BYTES):
+                read += len(chunk)
+                _check_size(path, read, packed_bytes, max_bytes)
+                yield chunk
     except READ_ERRORS as error:
-        raise InputError.at(path, None, f"cannot be read: {error}") from error
+        message = (
+            f"cannot be read on after {read} bytes of text, of the file's own {packed_bytes} bytes ({error}); "
+            "it is damaged or was cut short: fetch or compress it again"
+        )
+        raise InputError.at(path, None, message) from error
+
+
+def _open(path: str) -> BinaryIO:
+    return cast(BinaryIO, igzip.open(open_packed(path), "rb")) if path.endswith(".dz") else open_input(path)
+
+
+def _check_magic(path: str) -> int:
+    """The file's own size in bytes, once its first bytes are what its name's ending promises."""
+    ending = next((ending for ending in _MAGIC if path.endswith(ending)), None)
+    with open_packed(path) as stream:
+        head = stream.read(_HEAD_BYTES)
+        packed_bytes = stream.seek(0, os.SEEK_END)
+    if ending and not head.startswith(_MAGIC[ending]):
+        got = f"got {head[:6].hex(' ')}" if head else "is empty"
+        wanted = _MAGIC[ending][0].hex(" ")
+        message = (
+            f"expected {wanted} at its start, as {ending} files have it, {got}; fetch it again, or name it rightly"
+        )
+        raise InputError.at(path, None, message)
+    return packed_bytes
+
+
+def _check_size(path: str, read: int, packed_bytes: int, max_bytes: int) -> None:
+    if read > max_bytes:
+        raise InputError.at(path, None, f"expected at most {max_bytes} bytes of text, got more; split the file")
+    if read > max(MAX_RATIO * packed_bytes, _HARMLESS_BYTES):
+        message = (
+            f"its {packed_bytes} bytes expand to more than {read // packed_bytes} times as many, which no dictionary "
+            f"does (at most {MAX_RATIO}); if it is to be trusted, decompress it first"
+        )
+        raise InputError.at(path, None, message)

@@ -235,7 +235,7 @@ def test_quote_that_never_ends_is_refused_before_it_fills_the_memory(tmp_path, m
     whole = sql.read_blocks
     monkeypatch.setattr(sql, "read_blocks", lambda piece: whole(piece, 100))
     with pytest.raises(InputError, match="tuple 2 has no end within 1000 bytes: unbalanced quotes"):
-        read_columns(write(tmp_path / "a.sql", data), "langlinks", ("ll_from",))
+        read_columns(write(tmp_path / "a.sql", data), "langlinks", ("ll_title",))
 
 
 @pytest.mark.parametrize(

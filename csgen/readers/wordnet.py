@@ -69,11 +69,9 @@ def read_wordnet(path: str, source: str, targets: tuple[str, ...]) -> Reading:
         names = ", ".join(map(posixpath.basename, files[:8]))
         raise InputError.at(path, None, f"expected lemmas in {missing[0]}, found none in {names}; add its wn-data file")
     pairs, alone = _join(wanted, source, targets, path)
-    counts = Counter(dict.fromkeys(("lines", "blank"), 0))
-    for tab in tabs:
-        counts.update(tab.counts)
+    counts: Counter[str] = sum((Counter(tab.counts) for tab in tabs), Counter())
     others = int((~lemmas["language"].is_in([source, *targets]).fill_null(False)).sum())
-    counts |= {
+    left_out = {
         "lemmas of other languages": others,
         "repeated lemmas": len(lemmas) - others - len(wanted),
         f"lemmas of synsets without one in {source}": alone,
@@ -85,7 +83,7 @@ def read_wordnet(path: str, source: str, targets: tuple[str, ...]) -> Reading:
     licences = dict.fromkeys(tab.licence for tab in tabs if tab.licence)
     titles = dict.fromkeys(tab.name for tab in tabs if tab.name)
     about = {"title": "; ".join(titles)} if titles else {}
-    return Reading(pairs, pl.concat(named), dict(counts), ", ".join(licences) or None, about)
+    return Reading(pairs, pl.concat(named), {"blank": 0, **counts, **left_out}, ", ".join(licences) or None, about)
 
 
 def _language_of_file(path: str) -> str | None:

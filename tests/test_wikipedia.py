@@ -465,9 +465,14 @@ def test_missing_or_misnamed_file_is_refused(tmp_path):
         read_langlinks(str(tmp_path / "links.txt"), "en", ("de",))
 
 
-def test_region_has_no_wikipedia(tmp_path):
-    with pytest.raises(InputError, match="pt-BR has no Wikipedia of its own; ask for pt"):
-        read_langlinks(write_dumps(tmp_path, LINKS), "en", ("pt-BR",))
+def test_region_is_read_from_its_language_s_wikipedia(tmp_path):
+    folder = write_dumps(tmp_path, [(1, "pt", "Casa")])
+    assert titles(read_langlinks(folder, "en", ("pt-BR",))) == [("House", "pt-BR", "Casa")]
+
+
+def test_script_is_refused_since_titles_are_in_any(tmp_path):
+    with pytest.raises(InputError, match="in any script, so not in zh-Hant; ask for zh"):
+        read_langlinks(write_dumps(tmp_path, LINKS), "en", ("zh-Hant",))
 
 
 def test_absurd_page_id_is_refused_rather_than_given_memory(tmp_path):

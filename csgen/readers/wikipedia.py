@@ -20,7 +20,8 @@ from csgen.readers.titles import cut_title, is_disambiguation
 
 # Wikis by their name where it is not a language's code: simple is English, als is Alemannic (and not Albanian).
 _LANGUAGES_OF = {"no": {"nb", "no"}, "simple": {"en"}, "als": set[str]()}
-_CODES_OF = {"nb": ("nb", "no"), "no": ("nb", "no")}
+_CODES_OF = {"be": ("be", "be-tarask", "be-x-old"), "nb": ("nb", "no"), "no": ("nb", "no")}
+_SCRIPT = re.compile(r"-[A-Z][a-z]{3}")  # of zh-Hant
 
 _LANGLINKS = re.compile(r"^(?P<stem>(?:(?P<wiki>[a-z][a-z_]*?)wiki)?.*?)langlinks\.sql(?:\.\w+)?$")
 _MAX_PAGE_ID = (1 << 32) - 1  # int unsigned in MediaWiki's tables; bounds the flags by page id
@@ -41,7 +42,7 @@ def langlinks_files(path: str, source: str, targets: tuple[str, ...]) -> list[st
     if not exists(langlinks):
         raise InputError.at(langlinks, None, "no such file")
     languages = _languages_of(name["wiki"])
-    if languages and source not in languages:
+    if languages and source.partition("-")[0] not in languages:
         raise InputError.at(langlinks, None, f"expected links from a wiki in {source}, got one in {min(languages)}")
     stem = langlinks[: -len(posixpath.basename(langlinks))] + name["stem"]
     page = find_file(f"{stem}page.sql")
@@ -86,7 +87,7 @@ def read_last_langlinks(path: str, source: str, targets: tuple[str, ...]) -> Rea
 
 def _find_langlinks(folder: str, source: str) -> str:
     wikis = {path: name["wiki"] for path in list_files(folder) if (name := _LANGLINKS.match(posixpath.basename(path)))}
-    fitting = [path for path, wiki in wikis.items() if source in _languages_of(wiki)] or list(wikis)
+    fitting = [path for path, wiki in wikis.items() if source.partition("-")[0] in _languages_of(wiki)] or list(wikis)
     if len(fitting) != 1:
         listed = ", ".join(map(posixpath.basename, fitting[:5])) or "none"
         raise InputError.at(folder, None, f"expected one file ...langlinks.sql.gz, found {listed}; name the file")
@@ -103,11 +104,17 @@ def _languages_of(wiki: str | None) -> set[str]:
         return set()
 
 
+def _codes_of(language: str) -> tuple[str, ...]:
+    """The codes by which links name a language; a region's Wikipedia is that of its language."""
+    primary = language.partition("-")[0]
+    if _SCRIPT.search(language):
+        raise InputError(f"Wikipedia's titles in {primary} are in any script, so not in {language}; ask for {primary}")
+    return _CODES_OF.get(primary, (primary,))
+
+
 def _read_links(path: str, targets: tuple[str, ...]) -> tuple[pl.DataFrame, dict[str, int]]:
     """`line`, `page` (id), `target` (null: not UTF-8) and `target_language` of the links to the target languages."""
-    if variants := [target for target in targets if "-" in target]:
-        raise InputError(f"{variants[0]} has no Wikipedia of its own; ask for {variants[0].partition('-')[0]}")
-    languages = [(code, target) for target in targets for code in _CODES_OF.get(target, (target,))]
+    languages = [(code, target) for target in targets for code in _codes_of(target)]
     codes = sorted({code for code, _ in languages})
     wanted = [code.encode() for code in codes]
     columns = "ll_from", "ll_lang", "ll_title"

@@ -48,14 +48,21 @@ def read_tsv(path: str) -> Reading:
         NOT_UTF8: pl.col("text").is_null(),
         "expected 2 or 3 fields separated by tabs": ~fields.list.len().is_between(2, 3),
         "empty field": (source.str.strip_chars() == "") | (target.str.strip_chars() == ""),
-        "weight is not a number": written.is_not_null() & written.cast(pl.Float64, strict=False).is_null(),
-        # not is_between: a NaN must be refused too
-        f"weight is not in [{_MIN_WEIGHT}, {_MAX_WEIGHT}]": ~weight.is_between(_MIN_WEIGHT, _MAX_WEIGHT)
-        | weight.is_nan(),
+        **weight_rules(written, weight),
     }
     lines, counts = read_lines(path)
     parsed = lines.select("line", source=source, target=target, weight=weight, reason=first_reason(rules))
     return Reading(*part_malformed(parsed), counts)
+
+
+def weight_rules(written: pl.Expr, weight: pl.Expr) -> dict[str, pl.Expr]:
+    """What is wrong with a weight, by reason: the text (null: none) and what it was read as."""
+    return {
+        "weight is not a number": written.is_not_null() & written.cast(pl.Float64, strict=False).is_null(),
+        # not is_between alone: a NaN must be refused too
+        f"weight is not in [{_MIN_WEIGHT}, {_MAX_WEIGHT}]": ~weight.is_between(_MIN_WEIGHT, _MAX_WEIGHT)
+        | weight.is_nan(),
+    }
 
 
 def read_muse(path: str) -> Reading:
@@ -79,8 +86,7 @@ def read_muse(path: str) -> Reading:
 def read_lines(path: str) -> tuple[pl.DataFrame, dict[str, int]]:
     """The lines that are not blank as `line` (from 1) and `text` (null: not UTF-8); counts of all and of blank ones."""
     data = read_bytes(path)
-    if b"\0" in data[:_BINARY_PROBE_BYTES]:
-        raise InputError.at(path, None, "expected UTF-8 text, got binary data or another encoding")
+    refuse_binary(path, data)
     text = split_lines(data)
     too_long = (text.str.len_bytes() > MAX_LINE_BYTES).arg_true()
     if len(too_long):
@@ -91,6 +97,11 @@ def read_lines(path: str) -> tuple[pl.DataFrame, dict[str, int]]:
     if filled.is_empty():
         raise InputError.at(path, None, "is empty; expected lines of a word and its translation")
     return filled, {"lines": len(lines), "blank": len(lines) - len(filled)}
+
+
+def refuse_binary(path: str, data: bytes) -> None:
+    if b"\0" in data[:_BINARY_PROBE_BYTES]:
+        raise InputError.at(path, None, "expected UTF-8 text, got binary data or another encoding")
 
 
 def split_lines(data: bytes) -> pl.Series:

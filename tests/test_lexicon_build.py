@@ -12,8 +12,10 @@ from csgen.errors import InputError
 from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
 from csgen.lexicon.coverage import coverage
 from csgen.lexicon.entries import ENTRY_SCHEMA, read_entries, show_word
+from csgen.lexicon.reading import read_here
 from csgen.lexicon.sources import LexiconSource
 from csgen.manifest import Manifest
+from csgen.readers import formats, pieces
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "lexicons"
 
@@ -269,3 +271,74 @@ def test_coverage_has_a_row_for_each_language_and_band():
 
 def test_bands_beyond_the_last_rank_are_left_out():
     assert coverage(entries_of(("a", "de")), tokens(a=1))["band"].to_list() == ["all", "1-100"]
+
+
+# --- sources of several kinds, in pieces ---
+
+
+def test_another_lexicon_is_a_source_with_its_own_origins_and_licences(files):
+    first = build(files, "muse:en-de:@en-de.txt")
+    entries = read_entries(build(files, "lexicon:@lexicon", "tsv:en-fr:@fr.tsv", output=str(files / "both")))
+    of_first = entries.filter(target_language="de")
+    assert of_first.equals(read_entries(first))
+    assert set(entries["target_language"]) == {"de", "fr"}
+
+
+def test_another_lexicon_may_be_taken_in_one_pair_of_languages(files):
+    build(files, "muse:en-de:@en-de.txt", "tsv:en-fr:@fr.tsv")
+    entries = read_entries(build(files, "lexicon:en-fr:@lexicon", output=str(files / "french")))
+    assert set(entries["target_language"]) == {"fr"}
+
+
+@pytest.mark.parametrize(
+    ("spec", "name", "targets"),
+    [
+        ("lexicon:/a/lexicon", "lexicon:lexicon", ()),
+        ("lexicon:s3://bucket/b", "lexicon:b", ()),
+        ("lexicon:en-de:s3://bucket/b", "lexicon:en-de:b", ("de",)),
+        ("wiktextract:en-de,ita:x/dump.jsonl.gz", "wiktextract:en-de,it:dump.jsonl.gz", ("de", "it")),
+    ],
+)
+def test_source_is_named_without_its_folder(spec, name, targets):
+    source = LexiconSource.parse(spec)
+    assert (source.name, source.target_languages) == (name, targets)
+
+
+def test_word_list_has_one_target_language():
+    with pytest.raises(InputError, match="a muse source has one target language"):
+        LexiconSource.parse("muse:en-de,it:x")
+
+
+DUMP = "".join(
+    json.dumps(
+        {
+            "word": f"w{n % 900}",
+            "lang_code": "en",
+            "pos": "noun",
+            "translations": [{"lang_code": "de", "word": f"t{n}"}],
+        }
+    )
+    + "\n"
+    for n in range(3000)
+)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_pieces_give_the_same_bytes_as_the_whole_in_any_order(tmp_path, monkeypatch, order):
+    (tmp_path / "dump.jsonl").write_text(DUMP + "{broken\n")
+    whole = config(tmp_path, "wiktextract:en-de:@dump.jsonl", output=str(tmp_path / "whole"))
+    build_lexicon(whole)
+
+    def split(source_format, path):
+        return pieces.split_file(path, 1 << 14)
+
+    def read_shuffled(job, indices):
+        assert len(indices) > 3
+        yield from read_here(job, indices[::order])
+
+    monkeypatch.setattr(formats.Format, "split", split)
+    parted = config(tmp_path, "wiktextract:en-de:@dump.jsonl", output=str(tmp_path / "parted"))
+    counts = build_lexicon(parted, read_shuffled)
+    assert _digests(tmp_path / "parted") == _digests(tmp_path / "whole")
+    (origin,) = counts["origins"].values()
+    assert origin["malformed_examples"][0].startswith("dump.jsonl:3001:")

@@ -17,7 +17,7 @@ from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
 from csgen.lexicon.entries import show_word
 from csgen.lexicon.merge import PAIR
 from csgen.lexicon.reading import CleanPiece, ReadJob, ReadPieces, read_here, read_piece
-from csgen.lexicon.stats import AMBIGUITY, INFLECTED, LexiconStats, measure_lexicon
+from csgen.lexicon.stats import AMBIGUITY, LISTED, LexiconStats, measure_lexicon
 from csgen.planning import SAMPLE_ROWS, sample_pairs
 from csgen.plots import plot_ambiguity, plot_coverage, plot_origins, write_plots
 from csgen.report import label
@@ -111,7 +111,7 @@ def stats(config: StatsConfig, terminal: Terminal) -> Report:
         figures = {"origins": plot_origins(found.origins), "ambiguity": plot_ambiguity(found.ambiguity)}
         if found.coverage is not None:
             figures |= {
-                "coverage" if forms == "entries" else "coverage-inflected": plot_coverage(part.drop("forms"))
+                "coverage" if forms == LISTED else "coverage-inflected": plot_coverage(part.drop("forms"))
                 for (forms,), part in found.coverage.group_by("forms", maintain_order=True)
             }
         views += write_plots(figures, config.plots)
@@ -128,9 +128,7 @@ def _stats_tables(found: LexiconStats) -> Iterator[RenderableType]:
     total = int(found.languages["entries"].sum())
     yield f"for commercial use: {found.commercial_entries:,} of {total:,} entries"
     if found.coverage is not None:
-        for (forms,), part in found.coverage.group_by("forms", maintain_order=True):
-            yield f"\ncoverage by {'entries alone' if forms != INFLECTED else 'entries and inflected forms'}"
-            yield coverage_table(part)
+        yield coverage_table(*found.coverage.partition_by("forms", maintain_order=True, include_key=False))
 
 
 def _languages_table(found: LexiconStats) -> Table:
@@ -175,21 +173,20 @@ def _shown(*numbers: int) -> list[str]:
     return [f"{number:,}" for number in numbers]
 
 
-def coverage_table(found: pl.DataFrame) -> Table:
-    """The figures of `csgen.lexicon.coverage.coverage` for people."""
+def coverage_table(found: pl.DataFrame, with_forms: pl.DataFrame | None = None) -> Table:
+    """The figures of `csgen.lexicon.coverage.coverage` for people; beside them those with inflected forms."""
+    frames = [found] if with_forms is None else [found, with_forms]
     table = Table("language", "frequency rank", box=box.SIMPLE_HEAD)
-    for name in ("distinct words", "covered", "running words", "covered"):
-        table.add_column(name, justify="right")
-    rows: list[dict[str, Any]] = found.to_dicts()
-    for row, following in zip(rows, [*rows[1:], {}], strict=True):
-        language = row["target_language"]
-        table.add_row(
-            label(language) if row["band"] == "all" else "",
-            row["band"],
-            f"{row['distinct_tokens']:,}",
-            f"{row['distinct_ratio']:.1%}",
-            f"{row['running_tokens']:,}",
-            f"{row['running_ratio']:.1%}",
-            end_section=following.get("target_language") != language,
-        )
+    for kind in ("distinct words", "running words"):
+        for name in (kind, "covered", "with forms")[: 1 + len(frames)]:
+            table.add_column(name, justify="right")
+    listed: list[list[dict[str, Any]]] = [frame.to_dicts() for frame in frames]
+    rows = list(zip(*listed, strict=True))
+    for row, following in zip(rows, [*rows[1:], ({},)], strict=True):
+        language, band = row[0]["target_language"], row[0]["band"]
+        cells: list[str] = []
+        for kind in ("distinct", "running"):
+            cells += [f"{row[0][f'{kind}_tokens']:,}", *(f"{one[f'{kind}_ratio']:.1%}" for one in row)]
+        first = label(language) if band == "all" else ""
+        table.add_row(first, band, *cells, end_section=following[0].get("target_language") != language)
     return table

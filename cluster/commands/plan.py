@@ -4,7 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Group
 from rich.table import Table
 
 from cluster.commands.lexicon import coverage_table
@@ -16,10 +16,9 @@ from csgen.report import label
 
 def plan(config: PlanConfig, terminal: Terminal) -> Report:
     made = make_plan(config)
-    views: list[RenderableType] = [_sides_table(made), coverage_table(made.coverage), _costs(made)]
-    if made.coverage_without_forms is not None:
-        views[2:2] = ["without inflected forms:", coverage_table(made.coverage_without_forms)]
-    return Report(_summarise(made), Group(*views))
+    listed = made.coverage_without_forms
+    covered = coverage_table(made.coverage) if listed is None else coverage_table(listed, made.coverage)
+    return Report(_summarise(made), Group(_sides_table(made), covered, _costs(made)))
 
 
 def _summarise(made: Plan) -> dict[str, Any]:

@@ -93,9 +93,12 @@ def _is_language(name: str, language: str) -> bool:
 def _parse(path: str, data: bytes, separator: str, width: int) -> tuple[pl.DataFrame, list[int]]:
     """Records by number, as columns of texts (null: not UTF-8), and the numbers of those of another width."""
     bad: list[int] = []
+    open_quotes: list[int] = []
 
     def keep_bad(row: pa_csv.InvalidRow) -> str:
         bad.append(row.number)
+        if "\n" in row.text.rstrip("\r\n"):
+            open_quotes.append(row.number)
         return "skip"
 
     names = [str(column) for column in range(width)]
@@ -115,6 +118,9 @@ def _parse(path: str, data: bytes, separator: str, width: int) -> tuple[pl.DataF
     except pa.ArrowInvalid as error:
         message = f"cannot be parsed as CSV ({error}); is a quote left open?"
         raise InputError.at(path, None, message) from error
+    if open_quotes:
+        message = f"expected {width} fields, got a record of several lines; is a quote left open?"
+        raise InputError.at(path, open_quotes[0], message)
     texts = {name: decode_column(pa.concat_arrays(table[name].chunks)) for name in names if len(table)}
     numbers = _number(len(table) + len(bad), bad)
     return pl.DataFrame({"line": numbers, **texts} if texts else {"line": numbers}), bad

@@ -122,7 +122,7 @@ class _Entries:
             if not is_translation and attributes.get("type") not in _TRANSLATION_TYPES:
                 return False
             return self._is_target(attributes.get(_LANGUAGE, language))
-        return name in ("orth", "def") if not self._cits else name == "tr"
+        return name in ("orth", "def", "tr") and not self._cits
 
     def _is_target(self, language: str | None) -> bool:
         if language is None:

@@ -1,10 +1,11 @@
 """Wikidata's JSON dump as pairs: the names of one entity in two languages, by its labels and its Wikipedia titles.
 
-A dump's lines have one layout, by which the few bytes of a line that matter are found and parsed; the claims, which are
-most of it, are looked through for what kind of page it is. A line of another layout is parsed as a whole.
+A dump's lines have one layout, by which the labels and links are found and parsed; the claims, which are most of a
+line, are only looked through for what kind of page it is. A line of another layout is parsed as a whole.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -52,11 +53,13 @@ _PAGES = {
 _NAMESPACES = "Category|Template|Wikipedia|Portal|Help|Module|Project|File|User|Draft|Book|MediaWiki|Special|TimedText"
 _REDIRECT_BADGES = {"Q70893996", "Q70894304"}  # sitelink to redirect, intentional sitelink to redirect
 
+_REDIRECTS = "redirects"
 _NO_NAMES = "entities without names in both languages"
 _OTHER_NAMESPACE = "pages of other namespaces"
 _TO_REDIRECTS = "sitelinks to redirects"
 
 _ROWS = 1 << 18  # made a frame at a time: bounds the memory for Python's strings
+_STATEMENT_BYTES = 4096  # of one value of a property, references included, if they are many it is only slower
 _SNAK_BYTES = 400  # from a property's name to its value: a hash and the value's type stand between
 
 _ROW_SCHEMA = {
@@ -68,6 +71,8 @@ _ROW_SCHEMA = {
 }
 
 Name = dict[str, Any]  # a label or a sitelink
+Marks = list[list[bytes]]  # the source's, the targets'
+Row = tuple[int, str, str, str, bool]  # of _ROW_SCHEMA
 
 
 @dataclass(frozen=True)
@@ -98,8 +103,8 @@ def read_wikidata(path: str, source: str, targets: tuple[str, ...]) -> Reading:
 def read_wikidata_piece(piece: Piece, source: str, targets: tuple[str, ...]) -> Reading:
     """The same of a piece of a dump; lines are counted from the piece's first."""
     taken = _Taken(_Keys.of(source), tuple(map(_Keys.of, targets)))
-    for number, (block, start, end) in enumerate(read_lines(piece), 1):
-        taken.take_line(number, block, start, end)
+    for block, start, end in read_lines(piece):
+        taken.take_line(block, start, end)
     return taken.finish()
 
 
@@ -109,77 +114,59 @@ class _Taken:
 
     source: _Keys
     targets: tuple[_Keys, ...]
+    num_lines: int = 0
     counts: Counter[str] = field(default_factory=Counter)
-    rows: list[tuple[int, str, str, str, bool]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     frames: list[pl.DataFrame] = field(default_factory=list)
     malformed: list[tuple[int, str]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        languages = (self.source, *self.targets)
-        self.label_keys = [[f'"{code}":'.encode() for code in keys.labels] for keys in languages]
-        self.wiki_keys = [[f'"{wiki}":'.encode() for wiki in keys.wikis] for keys in languages]
-        self.counts.update({"lines": 0, "blank": 0, "redirects": 0, _NO_NAMES: 0, _TO_REDIRECTS: 0})
-        self.counts.update(dict.fromkeys(_PAGES.values(), 0))
+        labels = [_marks(self.source.labels), _marks(key for keys in self.targets for key in keys.labels)]
+        wikis = [_marks(self.source.wikis), _marks(key for keys in self.targets for key in keys.wikis)]
+        self.marks = labels, wikis
 
-    def take_line(self, number: int, block: bytes, start: int, end: int) -> None:
-        self.counts["lines"] += 1
+    def take_line(self, block: bytes, start: int, end: int) -> None:
+        self.num_lines += 1
         try:
-            if block[start : start + 1] != b"{" or not self._take_by_layout(number, block, start, end):
-                self._take_parsed(number, block[start:end].strip().removesuffix(b","))
+            entity = _parse_ends(block, start, end, self.marks)
+            is_whole = entity is None
+            if entity is None:
+                line = _bare(block[start:end])
+                if line in (b"", b"[", b"]"):
+                    self.counts["blank"] += 1
+                    return
+                entity = orjson.loads(line)
+            rows = self._pair_names(entity)
+            if rows and not is_whole and _may_be_page(block, start, end):
+                entity = orjson.loads(_bare(block[start:end]))
+            if left_out := _why_left_out(entity, rows):
+                self.counts[left_out] += 1
+            else:
+                self.rows += rows
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-            self.malformed.append((number, "expected an entity as a JSON object"))
+            self.malformed.append((self.num_lines, "expected an entity as a JSON object"))
         if len(self.rows) >= _ROWS:
             self._flush()
 
-    def _take_by_layout(self, number: int, block: bytes, start: int, end: int) -> bool:
-        """Whether the line has the dump's layout: labels, descriptions, aliases, claims, sitelinks."""
-        labels = block.find(b',"labels":', start, end)
-        descriptions = block.find(b',"descriptions":', labels, end) if labels >= 0 else -1
-        sitelinks = block.rfind(b',"sitelinks":', descriptions, end) if descriptions >= 0 else -1
-        if sitelinks < 0 or not block.endswith((b"}", b"},", b"}\r", b"},\r"), sitelinks, end):
-            return False
-        try:
-            found_labels = _find_names(block, labels, descriptions, self.label_keys)
-            found_titles = _find_names(block, sitelinks, end, self.wiki_keys)
-        except orjson.JSONDecodeError:
-            return False  # a brace within a name
-        if not any(found_labels[1:]) and not any(found_titles[1:]):
-            self.counts[_NO_NAMES] += 1
-        elif _may_be_page(block, descriptions, sitelinks):
-            return False
-        else:
-            self._take_names(number, found_labels, found_titles)
-        return True
-
-    def _take_parsed(self, number: int, line: bytes) -> None:
-        if line in (b"", b"[", b"]"):
-            self.counts["blank"] += 1
-            return
-        entity = orjson.loads(line)
-        if "redirect" in entity:
-            self.counts["redirects"] += 1
-            return
-        languages = (self.source, *self.targets)
-        labels = _pick_names(entity.get("labels"), [keys.labels for keys in languages])
-        titles = _pick_names(entity.get("sitelinks"), [keys.wikis for keys in languages])
-        if not any(labels[1:]) and not any(titles[1:]):
-            self.counts[_NO_NAMES] += 1
-        elif kind := _kind_of_page(entity):
-            self.counts[kind] += 1
-        else:
-            self._take_names(number, labels, titles)
-
-    def _take_names(self, number: int, labels: list[Name | None], titles: list[Name | None]) -> None:
-        """Names by language, the source's first; both lists are empty where the source has no name."""
-        for place, name in enumerate(titles):
-            if name and not _REDIRECT_BADGES.isdisjoint(name.get("badges", ())):
-                self.counts[_TO_REDIRECTS] += 1
-                titles[place] = None
-        for place, keys in enumerate(self.targets, 1):
-            for names, part in ((labels, "value"), (titles, "title")):
-                if names and (source := names[0]) and (target := names[place]):
-                    pair = require_text(source[part]), require_text(target[part])
-                    self.rows.append((number, *pair, keys.language, part == "title"))
+    def _pair_names(self, entity: dict[str, Any]) -> list[Row]:
+        """The entity's names in the source language with those in each target, of the same kind."""
+        rows = []
+        labels = entity.get("labels")  # PHP writes an empty object as an empty array
+        if labels and (label := _first(labels, self.source.labels)):
+            for keys in self.targets:
+                if other := _first(labels, keys.labels):
+                    pair = require_text(label["value"]), require_text(other["value"])
+                    rows.append((self.num_lines, *pair, keys.language, False))
+        links = entity.get("sitelinks")
+        if links and (link := _first(links, self.source.wikis)):
+            for keys in self.targets:
+                if other := _first(links, keys.wikis):
+                    if _is_to_redirect(link) or _is_to_redirect(other):
+                        self.counts[_TO_REDIRECTS] += 1
+                        continue
+                    pair = require_text(link["title"]), require_text(other["title"])
+                    rows.append((self.num_lines, *pair, keys.language, True))
+        return rows
 
     def _flush(self) -> None:
         rows = pl.DataFrame(self.rows, schema=_ROW_SCHEMA, orient="row")
@@ -191,42 +178,82 @@ class _Taken:
     def finish(self) -> Reading:
         self._flush()
         malformed = pl.DataFrame(self.malformed, schema={"line": pl.Int64, "reason": pl.String}, orient="row")
-        return Reading(pl.concat(self.frames), malformed, dict(self.counts))
+        names = ("blank", _REDIRECTS, _NO_NAMES, _TO_REDIRECTS, *_PAGES.values())
+        counts = {"lines": self.num_lines} | {name: self.counts[name] for name in names}
+        return Reading(pl.concat(self.frames), malformed, counts)
 
 
-def _find_names(block: bytes, start: int, end: int, keys_of_languages: list[list[bytes]]) -> list[Name | None]:
-    """The objects under the first key of each language that is there; nothing if the first language has none."""
-    names: list[Name | None] = []
-    for keys in keys_of_languages:
-        at = -1
-        for key in keys:
-            if (at := block.find(key, start, end)) >= 0:
-                at += len(key)
+def _parse_ends(block: bytes, start: int, end: int, marks: tuple[Marks, Marks]) -> dict[str, Any] | None:
+    """An entity without what stands between its labels and sitelinks; None where the line has another layout.
+
+    It is empty where neither has one of the source's marks and one of the targets'.
+    """
+    between = block.find(b',"descriptions":', start, end)
+    sitelinks = block.rfind(b',"sitelinks":', between, end) if between >= 0 else -1
+    if sitelinks < 0:
+        return None
+    labels, wikis = marks
+    if not _has_each(block, start, between, labels) and not _has_each(block, sitelinks, end, wikis):
+        return {}
+    try:
+        entity: dict[str, Any] = orjson.loads(block[start:between] + b"}")
+        if "labels" not in entity:
+            return None
+        entity.update(orjson.loads(b"{" + _bare(block[sitelinks + 1 : end])))
+    except orjson.JSONDecodeError:
+        return None
+    return entity
+
+
+def _marks(keys: Iterable[str]) -> list[bytes]:
+    return [f'"{key}":'.encode() for key in dict.fromkeys(keys)]
+
+
+def _has_each(block: bytes, start: int, end: int, kinds: Marks) -> bool:
+    """Whether at least one mark of each kind is there."""
+    for marks in kinds:
+        for mark in marks:
+            if block.find(mark, start, end) >= 0:
                 break
-        if at < 0 and not names:
-            return []
-        names.append(orjson.loads(block[at : block.find(b"}", at, end) + 1]) if at >= 0 else None)
-    return names
+        else:
+            return False
+    return True
 
 
-def _pick_names(names: dict[str, Name] | None, keys_of_languages: list[tuple[str, ...]]) -> list[Name | None]:
-    """The same of parsed names; PHP writes an empty object as an empty array."""
-    picked = [next((names[key] for key in keys if key in names), None) for keys in keys_of_languages] if names else []
-    return picked if any(picked[:1]) else []
+def _bare(line: bytes) -> bytes:
+    return line.strip().removesuffix(b",")
+
+
+def _first(names: dict[str, Name], keys: tuple[str, ...]) -> Name | None:
+    for key in keys:
+        if key in names:
+            return names[key]
+    return None
+
+
+def _is_to_redirect(link: Name) -> bool:
+    return not _REDIRECT_BADGES.isdisjoint(link.get("badges", ()))
 
 
 def _may_be_page(block: bytes, start: int, end: int) -> bool:
     """Whether the claims name one of the kinds of pages right after "instance of"."""
-    at = block.find(b'"property":"P31"', start, end)
+    at = block.find(b'"P31":[{"mainsnak"', start, end)
     while at >= 0:
         value = block.find(b'"id":"Q', at, min(at + _SNAK_BYTES, end))
         if value >= 0 and block[value + 6 : block.find(b'"', value + 6, end)] in _PAGE_BYTES:
             return True
-        at = block.find(b'"property":"P31"', at + 1, end)
+        next_of_same = block.find(b'"property":"P31"', at + 1, min(at + _STATEMENT_BYTES, end))
+        at = next_of_same if next_of_same >= 0 else block.find(b'"P31":[{"mainsnak"', at + 1, end)
     return False
 
 
 _PAGE_BYTES = {page.encode() for page in _PAGES}
+
+
+def _why_left_out(entity: dict[str, Any], rows: list[Row]) -> str | None:
+    if "redirect" in entity:
+        return _REDIRECTS
+    return _kind_of_page(entity) if rows else _NO_NAMES
 
 
 def _kind_of_page(entity: dict[str, Any]) -> str | None:

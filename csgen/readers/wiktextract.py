@@ -54,9 +54,22 @@ def read_wiktextract_piece(piece: Piece, source: str, targets: tuple[str, ...]) 
     """
     languages = {code: target for target in targets for code in _codes(target)}
     taken = _Taken(frozenset(_codes(source)), languages)
+    number = untranslated = 0
     for number, (block, start, end) in enumerate(read_lines(piece), 1):
-        taken.take_line(number, block, start, end)
-    return taken.finish()
+        if block.find(b'"translations"', start, end) < 0 and _is_entry(block, start, end):
+            untranslated += 1
+        else:
+            taken.take_line(number, block, start, end)
+    return taken.finish(number, untranslated)
+
+
+def _is_entry(block: bytes, start: int, end: int) -> bool:
+    """Whether a line looks like an entry: an object whose first field is neither a title nor a redirect."""
+    return (
+        block[start : start + 2] == b'{"'
+        and block[end - 1 : end] == b"}"
+        and block[start + 2 : start + 3] not in (b"t", b"r")
+    )
 
 
 def resolve_redirects(reading: Reading) -> Reading:
@@ -117,13 +130,8 @@ class _Taken:
     def __post_init__(self) -> None:
         self.source_marks = [f'"{code}"'.encode() for code in sorted(self.source_codes)]
         self.target_marks = [f'"{code}"'.encode() for code in self.languages]
-        self.counts.update(dict.fromkeys(("lines", "blank", _NOT_WANTED, _NO_WORD, _REDIRECTS), 0))
 
     def take_line(self, number: int, block: bytes, start: int, end: int) -> None:
-        self.counts["lines"] += 1
-        if self._is_unwanted(block, start, end):
-            self.counts[_NOT_WANTED] += 1
-            return
         try:
             self._take_parsed(number, block[start:end].strip())
         except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
@@ -131,18 +139,14 @@ class _Taken:
         if len(self.rows) >= _ROWS:
             self._flush()
 
-    def _is_unwanted(self, block: bytes, start: int, end: int) -> bool:
-        """Whether a line that looks like an entry's has no translations, or not both languages' codes."""
-        if not block.startswith(b"{", start) or not block.endswith((b"}", b"}\r"), start, end):
-            return False
-        at = block.find(b'"translations"', start, end)
-        if at < 0:
-            return not block.startswith((b'{"title"', b'{"redirect"'), start)
-        return not (_has_any(block, at, end, self.target_marks) and _has_any(block, start, end, self.source_marks))
-
     def _take_parsed(self, number: int, line: bytes) -> None:
         if not line:
             self.counts["blank"] += 1
+            return
+        if _is_entry(line, 0, len(line)) and not (
+            _has_any(line, self.target_marks) and _has_any(line, self.source_marks)
+        ):
+            self.counts[_NOT_WANTED] += 1
             return
         entry = orjson.loads(line)
         if "redirect" in entry:
@@ -171,14 +175,16 @@ class _Taken:
         self.frames.append(_share_weights(rows))
         self.rows = []
 
-    def finish(self) -> Reading:
+    def finish(self, num_lines: int, num_untranslated: int) -> Reading:
         self._flush()
         malformed = pl.DataFrame(self.malformed, schema={"line": pl.Int64, "reason": pl.String}, orient="row")
-        return Reading(pl.concat(self.frames), malformed, dict(self.counts))
+        self.counts[_NOT_WANTED] += num_untranslated
+        counts = {name: self.counts[name] for name in ("blank", _NOT_WANTED, _NO_WORD, _REDIRECTS)}
+        return Reading(pl.concat(self.frames), malformed, {"lines": num_lines} | counts)
 
 
-def _has_any(block: bytes, start: int, end: int, marks: list[bytes]) -> bool:
-    return any(block.find(mark, start, end) >= 0 for mark in marks)
+def _has_any(line: bytes, marks: list[bytes]) -> bool:
+    return any(mark in line for mark in marks)
 
 
 def _translations(entry: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -24,7 +24,7 @@ _PARTS_OF_SPEECH = (
     r"conjunction|pronoun|interjection|numeral|article|determiner|abbr|pl|m|f|nt"
 )
 # What begins a sense: "1. ", "2) ", "vt. "; also after another sense on the same line.
-_SENSE = rf"(?:^|[;.,]\s+|\s+(?:[1-9]\d?[.)]\s+))(?:[1-9]\d?[.)]\s+)+|^(?:(?:{_PARTS_OF_SPEECH})\.\s*)+"
+_SENSE = rf"(?:^|[;.,]\s+)(?:[1-9]\d?[.)]\s+)+|\s+[1-9]\d?\)\s+|^(?:(?:{_PARTS_OF_SPEECH})\.\s*)+"
 _NO_TRANSLATION = (
     rf"(?i)^(?:{_PARTS_OF_SPEECH}|see|cf)\.?$|^(?i:see|synonyms?|antonyms?|note|cf)\b[.:]|^[^\p{{L}}\p{{N}}]*$"
 )
@@ -78,7 +78,7 @@ def _number_senses(articles: pl.DataFrame) -> pl.DataFrame:
     split = (
         articles.select("line", "headword", text=pl.col("body").str.split("\n"))
         .explode("text", empty_as_null=True)
-        .with_columns(drop_notes((" " + text).str.replace_all(PRONUNCIATION, "")).str.strip_chars())
+        .with_columns(text=drop_notes((" " + text).str.replace_all(PRONUNCIATION, "")).str.strip_chars())
         # every sense on a line of its own, behind a mark that no text has
         .with_columns(text.str.replace_all(_SENSE, "\n\0").str.strip_chars_start("\n").str.split("\n"))
         .explode("text", empty_as_null=True)

@@ -22,6 +22,7 @@ from csgen.readers.sql_kernel import (
     MORE,
     NULL,
     copy_texts,
+    count_lines,
     find_tuples,
     match_texts,
     read_numbers,
@@ -64,13 +65,14 @@ class Tuples:
     def __len__(self) -> int:
         return len(self.starts)
 
-    def numbers(self, column: str) -> Numbers:
-        """The values of a column of integers, int64; an InputError where one is anything else."""
+    def numbers(self, column: str, rows: Numbers | None = None) -> Numbers:
+        """The values of a column of integers, int64: of all tuples, or of the indices `rows`."""
         place = self.columns.index(column)
-        numbers = np.empty(len(self), np.int64)
-        bad = read_numbers(self.data, self.starts[:, place], self.ends[:, place], numbers)
+        rows = np.arange(len(self)) if rows is None else rows
+        numbers = np.empty(len(rows), np.int64)
+        bad = read_numbers(self.data, self.starts[rows, place], self.ends[rows, place], numbers)
         if bad >= 0:
-            raise self._refuse(bad, place, "an integer")
+            raise self._refuse(int(rows[bad]), place, "an integer")
         return numbers
 
     def texts(self, column: str, rows: Numbers | None = None) -> pa.LargeBinaryArray:
@@ -123,7 +125,8 @@ class _Scanner:
         self.path, self.table, self.columns = path, table, columns
         self.data = np.zeros(SLACK, np.uint8)  # an unfinished tuple or CREATE TABLE, the last block, slack
         self.end = 0  # of the block in data
-        self.bytes, self.lines, self.tuples = 0, 0, 0  # of the dump, before data
+        self.bytes, self.tuples = 0, 0  # of the dump, before data
+        self.lines = 0  # up to the end of data
         self.layouts: dict[str, list[str]] = {}  # the columns of the tables whose CREATE TABLE was seen
         self.inserting: str | None = None  # the table of the INSERT statement that data begins in
         self.slots, self.width = np.empty(0, np.int64), -1  # see find_tuples
@@ -173,6 +176,7 @@ class _Scanner:
             self.data = np.concatenate([self.data[: self.end], np.zeros(needed - self.end, np.uint8)])
         self.data[self.end : self.end + len(block)] = np.frombuffer(block, np.uint8)
         self.end += len(block)
+        self.lines += count_lines(self.data, self.end - len(block), self.end)
 
     def _drop(self, end: int) -> None:
         """Forget the data before `end`."""
@@ -183,7 +187,6 @@ class _Scanner:
             )
             raise self._at(end, message)
         self.bytes += end
-        self.lines += int(np.count_nonzero(self.data[:end] == ord("\n")))
         self.data[: len(left)] = left
         self.end = len(left)
 
@@ -228,7 +231,7 @@ class _Scanner:
         return self._at(at, f"tuple {self.tuples + number + 1}: {problem}; {_REMEDY}")
 
     def _at(self, at: int, message: str) -> InputError:
-        line = self.lines + int(np.count_nonzero(self.data[:at] == ord("\n"))) + 1
+        line = self.lines - count_lines(self.data, at, self.end) + 1
         return InputError.at(self.path, line, f"byte {self.bytes + at}: {message}")
 
 

@@ -10,7 +10,16 @@ import numpy as np
 from llvmlite import ir
 from numba import types
 
-from csgen.switching.primitives import BLOCK, _pointer, compiled, copy_short, emitted, inlined, trailing_zeros
+from csgen.switching.primitives import (
+    BLOCK,
+    _pointer,
+    compiled,
+    copy_short,
+    count_ones,
+    emitted,
+    inlined,
+    trailing_zeros,
+)
 
 # What find_tuples stopped at.
 MORE, FULL, END, BAD_TUPLE, BAD_VALUE, BAD_LENGTH = range(6)
@@ -44,6 +53,7 @@ def _searcher(wanted: bytes) -> Any:
 
 _search_text_end = _searcher(b"'\\")
 _search_value_end = _searcher(b",)'")
+_search_line_end = _searcher(b"\n")
 
 
 @inlined
@@ -146,6 +156,19 @@ def find_tuples(  # noqa: PLR0911, PLR0912
         at += 1
         row += 1
     return FULL, at, row, field
+
+
+@compiled
+def count_lines(data: Any, at: int, end: int) -> int:
+    """The number of line ends from `at` to `end`."""
+    lines: Any = 0
+    while at < end:
+        found = _search_line_end(data, at)
+        if end - at < BLOCK:
+            found &= (np.uint64(1) << np.uint64(end - at)) - np.uint64(1)
+        lines += count_ones(found)
+        at += BLOCK
+    return lines  # type: ignore[no-any-return]
 
 
 @compiled

@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
@@ -28,7 +29,6 @@ _MAX_PAGE_ID = (1 << 32) - 1  # int unsigned in MediaWiki's tables; bounds the f
 
 _MAIN_NAMESPACE = 0
 _MISSING, _ARTICLE, _REDIRECT, _OUTSIDE = range(4)  # kinds of pages
-_LINKS = {"line": pl.Int64, "page": pl.Int64, "place": pl.Int16, "target": pl.String}
 
 Flags = NDArray[np.bool_]  # by page id
 
@@ -118,23 +118,19 @@ def _read_links(path: str, targets: tuple[str, ...]) -> tuple[pl.DataFrame, dict
     codes = sorted({code for code, _ in languages})
     wanted = [code.encode() for code in codes]
     columns = "ll_from", "ll_lang", "ll_title"
-    parts, lines = [pl.DataFrame(schema=_LINKS)], 0
+    lines, numbers, titles = 0, [np.empty((3, 0), np.int64)], [pa.array([], pa.large_binary())]
     for tuples in scan_table(path, "langlinks", columns):
         places = tuples.matches("ll_lang", wanted)
         rows = np.flatnonzero(places >= 0)
-        part = {
-            "line": rows + tuples.first,
-            "page": tuples.numbers("ll_from")[rows],
-            "place": places[rows].astype(np.int16),
-            "target": decode_column(tuples.texts("ll_title", rows)),
-        }
-        parts.append(pl.DataFrame(part))
+        numbers.append(np.stack([rows + tuples.first, tuples.numbers("ll_from", rows), places[rows]]))
+        titles.append(tuples.texts("ll_title", rows))
         lines += len(tuples)
-    links = pl.concat(parts)
+    found = np.concatenate(numbers, axis=1)
+    links = pl.DataFrame({"line": found[0], "page": found[1], "place": found[2], "target": _decode(titles)})
     others = lines - len(links)
     targets_of = pl.DataFrame(
         {"place": [codes.index(c) for c, _ in languages], "target_language": [target for _, target in languages]},
-        schema_overrides={"place": pl.Int16},
+        schema_overrides={"place": pl.Int64},
     )
     links = links.join(targets_of, on="place", how="inner", maintain_order="left_right").drop("place")
     return links, {"lines": lines, "blank": 0, "links to other languages": others}
@@ -162,7 +158,7 @@ def _read_disambiguations(path: str, wanted: Flags) -> Flags:
     marked = np.zeros(len(wanted), np.bool_)
     for tuples in scan_table(path, "page_props", ("pp_page", "pp_propname")):
         rows = np.flatnonzero(tuples.matches("pp_propname", [b"disambiguation"]) == 0)
-        ids = tuples.numbers("pp_page")[rows]
+        ids = tuples.numbers("pp_page", rows)
         marked[ids[_find_flagged(ids, wanted)]] = True
     return marked
 
@@ -170,18 +166,22 @@ def _read_disambiguations(path: str, wanted: Flags) -> Flags:
 def _read_pages(path: str, wanted: Flags) -> tuple[NDArray[np.uint8], pl.DataFrame]:
     """The kind of each wanted page by its id, and `page` and `source` (null: not UTF-8) of the articles."""
     kinds = np.zeros(len(wanted), np.uint8)
-    parts = [pl.DataFrame(schema={"page": pl.Int64, "source": pl.String})]
+    articles, titles = [np.empty(0, np.int64)], [pa.array([], pa.large_binary())]
     for tuples in scan_table(path, "page", ("page_id", "page_namespace", "page_title", "page_is_redirect")):
         ids = tuples.numbers("page_id")
         rows = _find_flagged(ids, wanted)
-        is_redirect = tuples.numbers("page_is_redirect")[rows] != 0
-        is_outside = tuples.numbers("page_namespace")[rows] != _MAIN_NAMESPACE
+        is_redirect = tuples.numbers("page_is_redirect", rows) != 0
+        is_outside = tuples.numbers("page_namespace", rows) != _MAIN_NAMESPACE
         kinds[ids[rows]] = np.where(is_outside, _OUTSIDE, np.where(is_redirect, _REDIRECT, _ARTICLE))
-        articles = rows[~is_redirect & ~is_outside]
-        parts.append(
-            pl.DataFrame({"page": ids[articles], "source": decode_column(tuples.texts("page_title", articles))})
-        )
-    return kinds, pl.concat(parts).unique("page", keep="last", maintain_order=True)
+        rows = rows[~is_redirect & ~is_outside]
+        articles.append(ids[rows])
+        titles.append(tuples.texts("page_title", rows))
+    pages = pl.DataFrame({"page": np.concatenate(articles), "source": _decode(titles)})
+    return kinds, pages.unique("page", keep="last", maintain_order=True)
+
+
+def _decode(texts: list[pa.LargeBinaryArray]) -> pl.Series:
+    return decode_column(pa.concat_arrays(texts))
 
 
 def _judge(links: pl.DataFrame, kinds: NDArray[np.uint8], titles: pl.DataFrame, is_list: Flags) -> pl.DataFrame:

@@ -8,14 +8,15 @@ all lexicons are held against the other three quarters.
 """
 
 import argparse
+import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -35,9 +36,14 @@ from csgen.segment import UNSPACED_LANGUAGES
 LEXICONS = DATA / "lexicons"
 LANGUAGES = ("de", "it", "fr", "ja", "ru")
 SEED_SHARE = 4  # one in four of MUSE's words is for the seed dictionary
-ALIGN, EFLOMAL, CSLS, NEAREST, PIVOT = "align", "eflomal", "csls", "nearest", "pivot"
+ALIGN, EFLOMAL, PIVOT = "align", "eflomal", "pivot"
+VECTOR_METHODS = {
+    "nearest": ("--method", "nearest"),
+    "csls": ("--method", "csls"),
+    "csls-5": ("--method", "csls", "--max-translations", "5"),
+}
 FREEDICT, MUSE, WORDNET = "FreeDict", "MUSE", "wordnet"
-METHODS = (ALIGN, EFLOMAL, CSLS, NEAREST, PIVOT, FREEDICT, MUSE, WORDNET)
+METHODS = (ALIGN, EFLOMAL, *VECTOR_METHODS, PIVOT, FREEDICT, MUSE, WORDNET)
 HEAD = (
     "lexicon", "entries", "words", "running tokens", "gold covered", "P@1", "P@5", "P@1, differing", "P@5, differing",
     "wordnet covered", "P@1", "P@5", "P@1, differing", "P@5, differing", "s", "CPU s", "MB",
@@ -73,25 +79,29 @@ class Workshop:
 
     def __init__(self, folder: Path, data: Path) -> None:
         self.folder, self.data = folder, data
-        self._costs: dict[str, Cost] = {}
 
     def make(self, method: str, source: str, target: str) -> tuple[str, Cost]:
         """The folder of the lexicon, and what it cost: with the training of its vectors, without a pivot's legs."""
-        name = f"{method}-{source}-{target}"
-        output = str(self.folder / name)
-        if name not in self._costs:
-            pair = ["--source", source, "--target", target, "--identical", "keep", "--output", output]
-            self._costs[name] = self._run(method, source, target, pair)
-        return output, self._costs[name]
+        output = self.folder / f"{method}-{source}-{target}"
+        pair = ["--source", source, "--target", target, "--identical", "keep", "--output", str(output)]
+        return str(output), self._once(output, lambda: self._run(method, source, target, pair))
+
+    def _once(self, output: Path, run: Callable[[], Cost]) -> Cost:
+        """What it cost, kept beside the output; made anew if it was not finished."""
+        note = output.with_suffix(".cost.json")
+        if not note.exists():
+            shutil.rmtree(output, ignore_errors=True)
+            note.write_text(json.dumps(asdict(run())))
+        return Cost(**json.loads(note.read_text()))
 
     def _run(self, method: str, source: str, target: str, pair: list[str]) -> Cost:
         if method in (ALIGN, EFLOMAL):
             return run_csgen("lexicon", "induce", str(self.data), "--method", method, *pair)
-        if method in (CSLS, NEAREST):
-            training = self._train_vectors(source, target)
-            files = [str(self._vectors(source, target) / f"{language}.vec") for language in (source, target)]
+        if method in VECTOR_METHODS:
+            vectors, training = self._train_vectors(source, target)
+            files = [str(vectors / f"{language}.vec") for language in (source, target)]
             seeds = ["--seed-dictionary", f"tsv:{source}-{target}:{self._write_seeds(source, target)}"]
-            return run_csgen("lexicon", "induce", *files, "--method", method, *seeds, *pair).plus(training)
+            return run_csgen("lexicon", "induce", *files, *VECTOR_METHODS[method], *seeds, *pair).plus(training)
         if method == PIVOT:
             through = "it" if target != "it" else "de"  # Debian's most translated languages
             legs = [self.make(ALIGN, *languages)[0] for languages in ((source, through), (through, target))]
@@ -99,16 +109,11 @@ class Workshop:
         spec = f"tsv:{source}-{target}:{dictionary(method, source, target)}"
         return run_csgen("lexicon", "build", spec, "--identical", "keep", "--output", pair[-1])
 
-    def _vectors(self, source: str, target: str) -> Path:
-        return self.folder / f"vectors-{source}-{target}"
-
-    def _train_vectors(self, source: str, target: str) -> Cost:
-        folder = self._vectors(source, target)
-        if folder.name not in self._costs:
-            script = str(Path(__file__).with_name("word_vectors.py"))
-            languages = ["--source", source, "--target", target, "--output", str(folder)]
-            self._costs[folder.name] = run([sys.executable, script, str(self.data), *languages])
-        return self._costs[folder.name]
+    def _train_vectors(self, source: str, target: str) -> tuple[Path, Cost]:
+        folder = self.folder / f"vectors-{source}-{target}"
+        script = str(Path(__file__).with_name("word_vectors.py"))
+        command = [sys.executable, script, str(self.data), "--source", source, "--target", target]
+        return folder, self._once(folder, lambda: run([*command, "--output", str(folder)]))
 
     def _write_seeds(self, source: str, target: str) -> Path:
         path = self.folder / f"seeds-{source}-{target}.tsv"
@@ -246,7 +251,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="collection that csgen fetch debian wrote, with all the languages")
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--methods", default=",".join(METHODS))
-    parser.add_argument("--folder", type=Path, help="where to keep what is made; by default a temporary folder")
+    parser.add_argument(
+        "--folder", type=Path, help="where what is made stays, and is found again; by default temporary"
+    )
     options = parser.parse_args()
     if not LEXICONS.exists():
         sys.exit(f"{LEXICONS}: the dictionaries to measure against are missing")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 Method = Literal["align", "eflomal", "csls", "nearest"]
 
-MAX_TRANSLATIONS = 5
+TEXT_TRANSLATIONS = 5  # of a word, by default; vectors: 1, since second neighbours are mostly wrong
 VECTOR_METHODS = ("csls", "nearest")
 VECTOR_ENDINGS = tuple(f".vec{ending}" for ending in ("", *COMPRESSIONS))
 
@@ -66,7 +66,7 @@ class InduceConfig(StageConfig):
     )
     max_phrase_words: int = Field(3, ge=1, le=3, description="longest phrases of texts to learn, 1 to 3 words")
     max_translations: int | None = Field(
-        None, ge=1, le=100, description="most translations of a word, 1 or more; by default 5, for nearest always 1"
+        None, ge=1, le=100, description="most translations of a word, 1 or more; by default 5 for texts, 1 for vectors"
     )
     threshold: float | None = Field(
         None,
@@ -134,7 +134,7 @@ def induce_lexicon(config: InduceConfig) -> dict[str, Any]:
     method = config.chosen_method
     found = _induce_from_vectors(config) if method in VECTOR_METHODS else _induce_from_texts(config)
     cleaned, dropped = clean_pairs(found.pairs, config.identical)
-    kept, beyond = cut(cleaned, config.max_translations or MAX_TRANSLATIONS)
+    kept, beyond = cut(cleaned, config.max_translations or TEXT_TRANSLATIONS)
     origin = f"induced:{method}:{found.name}".replace(";", ",")
     licence = joinable(config.licence or found.licence or UNKNOWN)
     made = kept.with_columns(origin=pl.lit(origin), licence=pl.lit(licence))
@@ -158,7 +158,7 @@ def _induce_from_texts(config: InduceConfig) -> Induced:
     if not len(bitext):
         raise InputError(f"no sentence pairs are left to align: {bitext.counts}")
     links = align(bitext) if config.chosen_method == "align" else align_with_eflomal(bitext)
-    room = (config.max_translations or MAX_TRANSLATIONS) + 1  # an identical pair may be dropped
+    room = (config.max_translations or TEXT_TRANSLATIONS) + 1  # an identical pair may be dropped
     options = LexiconOptions(max_words=config.max_phrase_words, max_translations=room)
     if config.threshold is not None:
         options = replace(options, min_probability=config.threshold)
@@ -205,6 +205,6 @@ def _induce_from_vectors(config: InduceConfig) -> Induced:
 def _embedding_options(config: InduceConfig) -> "EmbeddingOptions":
     from csgen.induction.embeddings import EmbeddingOptions
 
-    given = {"max_translations": config.max_translations or MAX_TRANSLATIONS, "min_score": config.threshold}
+    given = {"max_translations": config.max_translations, "min_score": config.threshold}
     known = {name: value for name, value in given.items() if value is not None}
     return EmbeddingOptions.from_options({"method": config.chosen_method} | known)

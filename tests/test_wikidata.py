@@ -200,8 +200,10 @@ def test_property_without_sitelinks_is_read(tmp_path, read_both):
 
 def test_fields_in_another_order_are_read(tmp_path, read_both):
     record = entity({"en": "dog", "de": "Hund"}, {"enwiki": "Dog", "dewiki": "Haushund"})
-    backwards = dict(reversed(record.items()))
-    assert rows(read_both(tmp_path, backwards)) == [("dog", "Hund"), ("Dog", "Haushund")]
+    for moved in ("labels", "descriptions", "claims", "sitelinks"):
+        others = {name: value for name, value in record.items() if name != moved}
+        for order in ({moved: record[moved]} | others, others | {moved: record[moved]}):
+            assert rows(read_both(tmp_path, order)) == [("dog", "Hund"), ("Dog", "Haushund")]
 
 
 def test_json_lines_without_an_array_are_read(tmp_path):
@@ -215,6 +217,7 @@ def test_json_lines_without_an_array_are_read(tmp_path):
     [
         CABRILLO[:-10],
         CABRILLO[:200],
+        compact(entity())[:-10],
         "5",
         '"labels"',
         '{"labels":{"en":"dog","de":"Hund"}}',

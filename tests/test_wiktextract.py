@@ -95,6 +95,11 @@ def test_wiktionarys_codes_of_a_language_are_known(tmp_path, language, code):
     assert rows(reading, "target", "target_language") == [("x", language)]
 
 
+def test_code_that_two_targets_share_gives_pairs_of_both(tmp_path):
+    reading = read(tmp_path, entry("dog", translation("hund", "nb")), targets=("no", "nb"))
+    assert rows(reading, "target", "target_language") == [("hund", "no"), ("hund", "nb")]
+
+
 def test_entries_of_other_languages_are_counted_and_left_out(tmp_path):
     foreign = entry("dog", translation("Hund", "de"), translation("dog", "en"), code="da")
     reading = read(

@@ -92,12 +92,8 @@ FORMATS = {
         "unknown", False, "csgen.readers.stardict:read_stardict", files="csgen.readers.stardict:stardict_files"
     ),
     "apertium": Format("GPL-3.0-or-later", False, "csgen.readers.apertium:read_apertium"),
-    "wiktextract": Format(
-        "CC BY-SA 4.0",
-        True,
-        "csgen.readers.wiktextract:read_wiktextract",
-        piece_reader="csgen.readers.wiktextract:read_wiktextract_piece",
-    ),
+    # read as one: a redirect leads to anywhere in the file
+    "wiktextract": Format("CC BY-SA 4.0", True, "csgen.readers.wiktextract:read_wiktextract"),
     "wikidata": Format(
         "CC0-1.0",
         True,

@@ -59,7 +59,8 @@ _OTHER_NAMESPACE = "pages of other namespaces"
 _TO_REDIRECTS = "sitelinks to redirects"
 
 _ROWS = 1 << 18  # made a frame at a time: bounds the memory for Python's strings
-_STATEMENT_BYTES = 4096  # of one value of a property, references included, if they are many it is only slower
+_LINE_ENDS = (b"},", b"}", b"},\r", b"}\r")
+_STATEMENT_BYTES = 4096  # of one value of a property with its references; where they are more it is only slower
 _SNAK_BYTES = 400  # from a property's name to its value: a hash and the value's type stand between
 
 _ROW_SCHEMA = {
@@ -190,15 +191,13 @@ def _parse_ends(block: bytes, start: int, end: int, marks: tuple[Marks, Marks]) 
     """
     between = block.find(b',"descriptions":', start, end)
     sitelinks = block.rfind(b',"sitelinks":', between, end) if between >= 0 else -1
-    if sitelinks < 0:
+    if sitelinks < 0 or block.find(b'"labels":', start, between) < 0 or not block.endswith(_LINE_ENDS, sitelinks, end):
         return None
     labels, wikis = marks
     if not _has_each(block, start, between, labels) and not _has_each(block, sitelinks, end, wikis):
         return {}
     try:
         entity: dict[str, Any] = orjson.loads(block[start:between] + b"}")
-        if "labels" not in entity:
-            return None
         entity.update(orjson.loads(b"{" + _bare(block[sitelinks + 1 : end])))
     except orjson.JSONDecodeError:
         return None

@@ -52,7 +52,10 @@ def read_wiktextract_piece(piece: Piece, source: str, targets: tuple[str, ...]) 
     """The same of a piece of a file, but for redirects, which may lead beyond it: `resolve_redirects` follows them
     once the pieces are joined. Lines are counted from the piece's first.
     """
-    languages = {code: target for target in targets for code in _codes(target)}
+    languages: dict[str, list[str]] = {}
+    for target in targets:
+        for code in _codes(target):
+            languages.setdefault(code, []).append(target)
     taken = _Taken(frozenset(_codes(source)), languages)
     number = untranslated = found = 0
     for number, (block, start, end) in enumerate(read_lines(piece), 1):
@@ -124,7 +127,7 @@ class _Taken:
     """What was taken out of the lines so far."""
 
     source_codes: frozenset[str]
-    languages: dict[str, str]  # by code
+    languages: dict[str, list[str]]  # by code; "nb" is read as Norwegian and as Bokmål if both are targets
     counts: Counter[str] = field(default_factory=Counter)
     rows: list[tuple[int, str, str, str | None, str]] = field(default_factory=list)
     frames: list[pl.DataFrame] = field(default_factory=list)
@@ -163,13 +166,12 @@ class _Taken:
         word = require_text(entry["word"])
         found = []
         for sense, translation in _translations(entry):
-            language = self.languages.get(translation.get("lang_code") or translation.get("code", ""))
-            if not language:
-                continue
-            if target := translation.get("word"):
-                found.append((number, word, require_text(target), language, sense))
-            else:
+            languages = self.languages.get(translation.get("lang_code") or translation.get("code", ""), ())
+            target = translation.get("word")
+            if languages and not target:
                 self.counts[_NO_WORD] += 1
+                continue
+            found += [(number, word, require_text(target), language, sense) for language in languages]
         self.rows += found
         return bool(found)
 

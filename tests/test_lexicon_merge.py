@@ -111,3 +111,22 @@ def test_weights_of_a_word_sum_to_one_and_its_ranks_count_up(parts):
         assert group["weight"].is_sorted(descending=True)
         assert group["rank"].to_list() == list(range(1, len(group) + 1))
         assert group["target"].is_unique().all()
+
+
+def test_a_hundred_sources_of_one_entry_are_all_named():
+    frame = part(("dog", "hund"))
+    sources = [(f"{k:03}", frame.with_columns(origin=pl.lit(f"tsv:{k:03}"))) for k in range(100)]
+    (row,) = merge_parts(sources).entries.select("origin", "licence").rows()
+    assert row == ("; ".join(f"tsv:{k:03}" for k in range(100)), "; ".join(["CC0"] * 100))
+
+
+def test_conflicts_are_the_same_in_slices_of_any_size(monkeypatch):
+    parts = {
+        "muse": [(f"w{n}", f"t{n % 7}") for n in range(40)],
+        "tsv": [(f"w{n}", f"t{n % 5}") for n in range(40)] + [(f"w{n}", "t0") for n in range(0, 40, 2)],
+    }
+    whole = merged(**parts)
+    monkeypatch.setattr("csgen.lexicon.merge._SLICE_ROWS", 3)
+    sliced = merged(**parts)
+    assert (sliced.conflicts, sliced.examples) == (whole.conflicts, whole.examples)
+    assert 10 < whole.conflicts["en-de"] < 40

@@ -4,7 +4,7 @@ Knows no files. A source's weights are normalised within a word and a pair of la
 over the sources that have the word, so that a source that repeats itself counts no more than another.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,8 @@ MERGED_COLUMNS = ["key", "source", *PAIR, "target", "weight", "rank", "origin", 
 JOINT = "; "  # between the origins of an entry, and between their licences
 NUM_EXAMPLES = 3
 
+_SLICE_ROWS = 1 << 20
+_MASK = (1 << 64) - 1
 _NAMES = [*PAIR, "origin", "licence"]  # columns of few distinct values
 
 
@@ -53,11 +55,7 @@ def merge_parts(parts: Sequence[tuple[str, pl.DataFrame]]) -> Merged:
     is_first = first == np.arange(len(first))
     weight = np.bincount(first, weights=share, minlength=len(first))[is_first]
     entries = rows.filter(pl.Series(is_first)).with_columns(weight=weight)
-    if len(entries) < len(rows):
-        origins = _join_origins(rows, first)
-        entries = entries.with_columns(first=first[is_first]).drop("origin", "licence").join(
-            origins, on="first", how="left", maintain_order="left"
-        )  # fmt: skip
+    entries = entries.with_columns(_join_origins(rows, entries, first))
     conflicts, examples = _count_conflicts(rows, [name for name, _ in named])
     return Merged(_rank(entries), len(rows) - len(entries), conflicts, examples)
 
@@ -105,28 +103,54 @@ def _shares(rows: pl.DataFrame) -> NDArray[np.float64]:
     return share
 
 
-def _join_origins(rows: pl.DataFrame, first: NDArray[np.int64]) -> pl.DataFrame:
-    """`origin` and `licence` of each `first`: those of all its rows, each origin once, in the order of their names."""
-    units = rows.select("origin", "licence").with_columns(first=first).unique().sort("first", "origin", "licence")
-    names = pl.col("origin", "licence").cast(pl.String)
-    several = pl.len().over("first") > 1
-    joined = units.filter(several).group_by("first", maintain_order=True).agg(names.str.join(JOINT))
-    merged = pl.concat([units.filter(~several).select("first", names), joined])
-    combinations = merged.select("origin", "licence").unique()
-    ordered = pl.DataFrame(
-        [(*pair, *_order_origins(*pair)) for pair in combinations.iter_rows()],
-        schema=dict.fromkeys(["origin", "licence", "origins", "licences"], pl.String),
-        orient="row",
+def _join_origins(rows: pl.DataFrame, entries: pl.DataFrame, first: NDArray[np.int64]) -> list[pl.Series]:
+    """`origin` and `licence` of the entries: those of all rows that have it, each origin once, ordered by name.
+
+    `first`: for each row the row that became its entry.
+    """
+    several = pl.Series(np.bincount(first, minlength=len(first))[first] > 1)
+    kinds, units = _mark_origins(rows)
+    marks = [name for name in kinds.columns if name not in ("origin", "licence")]
+    given = rows.select("origin", "licence").with_columns(row=first).filter(several)
+    joined = given.join(kinds, on=["origin", "licence"]).group_by("row").agg(pl.col(marks).bitwise_or())
+    sets = joined.select(marks).unique()
+    named = [_name_origins(bits, units) for bits in sets.iter_rows()]
+    ordered = sets.with_columns(
+        joined_origin=pl.Series([origin for origin, _ in named], dtype=pl.String),
+        joined_licence=pl.Series([licence for _, licence in named], dtype=pl.String),
     )
-    kinds = [pl.col(name).cast(pl.Enum(ordered[name].unique().sort())) for name in ("origins", "licences")]
-    found = merged.join(ordered.with_columns(kinds), on=["origin", "licence"], how="left")
-    return found.select("first", origin="origins", licence="licences")
+    found = joined.join(ordered, on=marks).drop(marks)
+    columns = []
+    for name in ("origin", "licence"):
+        names = pl.Enum(sorted({*ordered[f"joined_{name}"], *rows[name].unique().cast(pl.String)}))
+        own = entries.select("row", pl.col(name).cast(names))
+        patch = found.select("row", pl.col(f"joined_{name}").cast(names))
+        both = own.join(patch, on="row", how="left", maintain_order="left")
+        columns.append(both.select(pl.coalesce(f"joined_{name}", name).alias(name)).to_series())
+    return columns
 
 
-def _order_origins(origin: str, licence: str) -> tuple[str, str]:
-    """Joined origins and licences, where some are joined ones themselves, each once and in order."""
-    each = sorted({*zip(origin.split(JOINT), licence.split(JOINT), strict=True)})
-    return JOINT.join(name for name, _ in each), JOINT.join(name for _, name in each)
+def _mark_origins(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[str, str]]]:
+    """A bit for each origin and its licence: `origin`, `licence` and their bits in columns of 64; what each bit means.
+
+    Those that were joined by an earlier merge have a bit for each of their origins.
+    """
+    kinds = rows.select("origin", "licence").unique()
+    parts = [list(zip(o.split(JOINT), x.split(JOINT), strict=True)) for o, x in kinds.iter_rows()]
+    units = sorted({unit for units in parts for unit in units})
+    places = {unit: place for place, unit in enumerate(units)}
+    marks = [sum(1 << places[unit] for unit in {*units}) for units in parts]
+    columns = [
+        pl.Series(f"bits{low}", [mark >> low & _MASK for mark in marks], dtype=pl.UInt64)
+        for low in range(0, len(units), 64)
+    ]
+    return kinds.with_columns(columns), units
+
+
+def _name_origins(bits: tuple[int, ...], units: list[tuple[str, str]]) -> tuple[str, str]:
+    """The joined origins and licences that a set of bits stands for."""
+    chosen = [unit for place, unit in enumerate(units) if bits[place // 64] >> place % 64 & 1]
+    return JOINT.join(origin for origin, _ in chosen), JOINT.join(licence for _, licence in chosen)
 
 
 def _rank(entries: pl.DataFrame) -> pl.DataFrame:
@@ -140,27 +164,43 @@ def _rank(entries: pl.DataFrame) -> pl.DataFrame:
 
 def _count_conflicts(rows: pl.DataFrame, names: Sequence[str]) -> tuple[dict[str, int], dict[str, list[str]]]:
     """Words of which two sources share no translation, letter case aside: number and examples by pair of languages."""
+    word = rows["word"].to_numpy()
+    found = np.concatenate([_conflicting_words(part) for part in _slices(rows, word)])
+    starts, ends = np.searchsorted(word, found), np.searchsorted(word, found, side="right")
+    where = rows[starts].select(PAIR).with_columns(start=starts, end=ends)
+    counts, examples = {}, {}
+    for (source, target), part in where.group_by(PAIR, maintain_order=True):
+        pair = f"{source}-{target}"
+        counts[pair] = len(part)
+        chosen = part.gather_every(-(-len(part) // NUM_EXAMPLES))
+        examples[pair] = [
+            _show_conflict(rows[start:end], names) for start, end in chosen.select("start", "end").iter_rows()
+        ]
+    return counts, examples
+
+
+def _slices(rows: pl.DataFrame, word: NDArray[np.uint32]) -> Iterator[pl.DataFrame]:
+    """The rows in slices of about _SLICE_ROWS, words whole, to bound the memory for what is derived from them."""
+    start = 0
+    while start < len(rows):
+        last = min(start + _SLICE_ROWS, len(rows)) - 1
+        end = int(np.searchsorted(word, word[last], side="right"))
+        yield rows[start:end]
+        start = end
+
+
+def _conflicting_words(rows: pl.DataFrame) -> NDArray[np.uint32]:
+    """The numbers, growing, of the words of which two sources share no translation."""
     shared = rows.filter((pl.col("part").min() != pl.col("part").max()).over("word"))
-    if shared.is_empty():
-        return {}, {}
-    shared = shared.with_columns(target_key=fold_column(shared["target"]))
-    given = shared.select("word", "part", "target_key").unique()
+    shared = shared.select("word", "part", target_key=fold_column(shared["target"]))
+    given = shared.unique()
     met = given.join(given, on=["word", "target_key"]).filter(pl.col("part") < pl.col("part_right"))
     agreeing = met.select("word", "part", "part_right").unique().group_by("word").agg(agreeing=pl.len())
     sources = given.group_by("word").agg(sources=pl.col("part").n_unique().cast(pl.Int64))
     counted = sources.join(agreeing, on="word", how="left").with_columns(pl.col("agreeing").fill_null(0))
     most = pl.col("sources") * (pl.col("sources") - 1) // 2
-    split = counted.filter(pl.col("agreeing") < most).select("word").sort("word")
-    words = shared.select("word", *PAIR).unique().join(split, on="word").sort("word")
-    counts, examples = {}, {}
-    for (source, target), part in words.group_by(PAIR, maintain_order=True):
-        pair = f"{source}-{target}"
-        counts[pair] = len(part)
-        chosen = part["word"].gather(np.arange(min(NUM_EXAMPLES, len(part))) * len(part) // NUM_EXAMPLES)
-        examples[pair] = [
-            _show_conflict(shared.filter(pl.col("word") == word), names) for word in chosen.unique().sort()
-        ]
-    return counts, examples
+    found: NDArray[np.uint32] = counted.filter(pl.col("agreeing") < most)["word"].sort().to_numpy()
+    return found
 
 
 def _show_conflict(rows: pl.DataFrame, names: Sequence[str]) -> str:

@@ -46,7 +46,7 @@ MAX_LANGUAGES = 127  # of a table; spans keep a language in a byte
 MAX_KEY_BYTES = (1 << 16) - 2  # lengths have 16 bits, all ones are a free row's
 
 # A hash table half full is the faster one, while it fits a cache; beyond, its bytes count for more.
-_LOAD, _LARGE_LOAD, _LARGE = 0.5, 0.7, 1 << 20
+_LOAD, _LARGE_LOAD, _LARGE = 0.5, 0.75, 1 << 20
 
 
 @dataclass(frozen=True)
@@ -137,28 +137,55 @@ def compile_table(entries: pl.DataFrame, source_language: str) -> Table:
     words = _list_words(keys, ranked)
     nodes = _number_nodes(keys, words)
     ranked = ranked.join(nodes.select("key", "node"), on="key").sort("node", "target_language", "order")
-    counts = _count_before(ranked, nodes.height, languages)
+    layout = _lay_out(ranked, languages)
     pool = _Pool()
-    targets, longest_target = _write_targets(ranked["target"], _bounds(ranked), pool)
-    count_shift = int(counts[:, -1].max(initial=0) > 0xFF)
-    node_words = 1 + _count_words(len(languages), count_shift)
+    targets, longest_target = _write_targets(ranked["target"], _bounds(ranked, languages), pool)
     hashed, homes, longest = _hash_words(words, pool)
-    stride = _stride(node_words)
-    phrases = len(hashed) * stride + np.arange(nodes.height - len(words)) * node_words
-    places = np.concatenate([homes * stride + NODE_IN_ROW, phrases])
+    first_phrase = len(hashed) * layout.stride
+    phrases = first_phrase + np.arange(nodes.height - len(words)) * layout.node_words
+    places = np.concatenate([homes * layout.stride + NODE_IN_ROW, phrases])
     if places.max(initial=0) >= _ONE // 2:
         raise InputError(f"a lexicon of {len(words):,} words and {len(phrases):,} phrases is too large; build several")
-    rows = np.zeros(len(hashed) * stride + len(phrases) * node_words + SLACK // 8, np.uint64)
-    table = rows[: len(hashed) * stride].reshape(-1, stride)
-    table[:, : NODE_IN_ROW + 1] = hashed
-    _fill_nodes(rows, places, nodes, counts, count_shift)
+    rows = np.zeros(first_phrase + len(phrases) * layout.node_words + SLACK // 8, np.uint64)
+    rows[:first_phrase].reshape(-1, layout.stride)[:, : NODE_IN_ROW + 1] = hashed
+    _fill_nodes(rows, places, nodes, ranked, layout)
     child_keys, child_values = _hash_children(nodes, places)
     arrays = TableArrays(
-        rows=rows, stride=stride, num_slots=len(hashed), count_shift=count_shift,
+        rows=rows, stride=layout.stride, num_slots=len(hashed), count_shift=layout.count_shift,
         child_keys=child_keys, child_values=child_values,
         targets=targets, pool=pool.array(), max_key_bytes=longest, max_target_bytes=longest_target,
     )  # fmt: skip
     return Table(source_language, languages, _frozen(arrays))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """The shape of TableArrays.rows."""
+
+    languages: tuple[str, ...]
+    count_shift: int
+
+    @property
+    def node_words(self) -> int:
+        return 1 + _count_words(len(self.languages), self.count_shift)
+
+    @property
+    def stride(self) -> int:
+        """Half a cache line or whole ones, so that no row lies across two in vain."""
+        size = NODE_IN_ROW + self.node_words
+        return _LINE // 2 if size <= _LINE // 2 else -(-size // _LINE) * _LINE
+
+
+def _longest_phrase(split: pl.Series) -> int:
+    lengths = split.list.len().to_numpy()
+    return int(lengths.max(initial=1))
+
+
+def _lay_out(ranked: pl.DataFrame, languages: tuple[str, ...]) -> _Layout:
+    most = int(np.bincount(ranked["node"].to_numpy()).max(initial=0))
+    if most > 0xFFFF:
+        raise InputError(f"a word can have {0xFFFF} translations, got {most}; filter the lexicon")
+    return _Layout(languages, int(most > 0xFF))
 
 
 def _count_words(num_languages: int, count_shift: int) -> int:
@@ -166,21 +193,15 @@ def _count_words(num_languages: int, count_shift: int) -> int:
     return -(-((num_languages + 1) << count_shift) // 8)
 
 
-def _stride(node_words: int) -> int:
-    """Words from one row to the next: half a cache line or whole ones, so that none lies across two in vain."""
-    size = NODE_IN_ROW + node_words
-    return _LINE // 2 if size <= _LINE // 2 else -(-size // _LINE) * _LINE
-
-
 def _rank(entries: pl.DataFrame) -> tuple[pl.Series, pl.DataFrame]:
-    """The distinct look-up keys, sorted, and the merged translations with their order within key and language."""
+    """The distinct look-up keys, sorted, and the merged translations in their order within key and language."""
     words = fold_column(entries["source"]).str.strip_chars().str.replace_all(r"\s+", " ")
     merged = (
         entries.with_columns(key=words)
         .group_by("key", "target_language", "target")
         .agg(pl.col("weight").sort().sum(), pl.col("rank").min())
         .sort("key", "target_language", pl.col("weight") * -1.0, "rank", "target")
-        .with_columns(order=pl.int_range(pl.len()).over("key", "target_language"))
+        .with_row_index("order")
     )
     return merged["key"].unique().sort(), merged
 
@@ -202,7 +223,7 @@ def _number_nodes(keys: pl.Series, words: pl.Series) -> pl.DataFrame:
     """
     split = keys.filter(keys.str.contains(" ", literal=True)).str.split(" ")
     levels = [pl.DataFrame({"key": words}).with_columns(parent_key=pl.lit(None, pl.String), last=pl.col("key"))]
-    for length in range(2, max(split.list.len().to_list(), default=1) + 1):
+    for length in range(2, _longest_phrase(split) + 1):
         longer = split.filter(split.list.len() >= length)
         level = pl.DataFrame(
             {
@@ -225,41 +246,64 @@ def _number_nodes(keys: pl.Series, words: pl.Series) -> pl.DataFrame:
     )
 
 
-def _count_before(ranked: pl.DataFrame, num_nodes: int, languages: tuple[str, ...]) -> NDArray[np.uint16]:
-    """(num_nodes, num_languages + 1): how many of each node's translations stand before each language's, and all."""
-    index = ranked["target_language"].replace_strict(list(languages), range(len(languages)), return_dtype=pl.Int64)
-    counts = np.zeros((num_nodes, len(languages) + 1), np.uint32)
-    np.add.at(counts, (ranked["node"].to_numpy(), index.to_numpy() + 1), 1)
-    np.cumsum(counts, axis=1, out=counts)
-    if (most := int(counts[:, -1].max(initial=0))) > 0xFFFF:
-        raise InputError(f"a word can have {0xFFFF} translations, got {most}; filter the lexicon")
-    return counts.astype(np.uint16)
-
-
 def _fill_nodes(
-    rows: NDArray[np.uint64], places: NDArray[np.int64], nodes: pl.DataFrame, counts: NDArray[np.uint16], shift: int
+    rows: NDArray[np.uint64], places: NDArray[np.int64], nodes: pl.DataFrame, ranked: pl.DataFrame, layout: "_Layout"
 ) -> None:
     """Write flags, the number of the first translation, and the counts of every node."""
-    totals = counts[:, -1].astype(np.uint64)
-    first = np.cumsum(totals) - totals
-    inner = np.zeros(len(places), np.uint64)
-    inner[nodes["parent"].drop_nulls().unique().to_numpy()] = HAS_CHILDREN
-    digits = nodes["key"].str.contains(r"\p{Nd}").to_numpy() & nodes["parent"].is_null().to_numpy()
-    rows[places] |= (first << np.uint64(32)) | inner | digits * np.uint64(HAS_DIGIT)
-    narrow: NDArray[Any] = counts if shift else counts.astype(np.uint8)
-    words = np.zeros((len(places), _count_words(counts.shape[1] - 1, shift) * 8), np.uint8)
-    words[:, : narrow.shape[1] << shift] = narrow.view(np.uint8).reshape(len(places), -1)
-    for k, column in enumerate(words.view(np.uint64).T):
-        rows[places + 1 + k] = column
+    totals = np.bincount(ranked["node"].to_numpy(), minlength=len(places))
+    parents = np.zeros(len(places), np.bool_)
+    parents[nodes["parent"].drop_nulls().to_numpy()] = True
+    digits = (nodes["parent"].is_null() & nodes["key"].str.contains(r"\p{Nd}")).to_numpy()
+    flags = parents * np.uint64(HAS_CHILDREN) | digits * np.uint64(HAS_DIGIT)
+    languages, codes = layout.languages, _codes(ranked, layout.languages)
+    _write_nodes(rows, rows.view(np.uint8), places, flags, totals, codes, len(languages), layout.count_shift)
 
 
-def _bounds(ranked: pl.DataFrame) -> NDArray[np.uint32]:
+@compiled
+def _write_nodes(
+    rows: Any, rows_bytes: Any, places: Any, flags: Any, totals: Any, language: Any, num_languages: int, shift: int
+) -> None:
+    target = 0
+    for node in range(len(places)):
+        place, first, end = places[node], target, target + totals[node]
+        rows[place] |= (np.uint64(first) << np.uint64(32)) | flags[node]
+        for k in range(num_languages + 1):
+            while target < end and language[target] < k:
+                target += 1
+            at = 8 * (place + 1) + (k << shift)
+            rows_bytes[at] = (target - first) & 0xFF
+            if shift:
+                rows_bytes[at + 1] = (target - first) >> 8
+        target = end
+
+
+def _bounds(ranked: pl.DataFrame, languages: tuple[str, ...]) -> NDArray[np.uint32]:
     """Upper bounds of the draw among a word's translations into one language, by weight, out of 2**32."""
-    groups = ["node", "target_language"]
-    sums = pl.col("weight").cum_sum()
-    share = ranked.select((sums / sums.last()).over(groups)).to_series()
-    bounds: NDArray[np.float64] = np.rint(share.to_numpy() * _ONE)
-    return np.minimum(bounds, _ONE - 1).astype(np.uint32)
+    group = ranked["node"].to_numpy() * len(languages) + _codes(ranked, languages)
+    share = np.empty(len(group))
+    _sum_shares(ranked["weight"].to_numpy(), group, share)
+    return np.minimum(np.rint(share * _ONE), _ONE - 1).astype(np.uint32)
+
+
+@compiled
+def _sum_shares(weights: Any, group: Any, share: Any) -> None:
+    """The share of each weight and those before it in its group's sum."""
+    begin = 0
+    while begin < len(group):
+        end, total = begin, 0.0
+        while end < len(group) and group[end] == group[begin]:
+            total += weights[end]
+            share[end] = total
+            end += 1
+        for k in range(begin, end):
+            share[k] /= total
+        begin = end
+
+
+def _codes(ranked: pl.DataFrame, languages: tuple[str, ...]) -> NDArray[np.uint8]:
+    codes = {language: code for code, language in enumerate(languages)}
+    column = ranked["target_language"].cast(pl.String).replace_strict(codes, return_dtype=pl.UInt8)
+    return column.to_numpy()
 
 
 class _Pool:

@@ -183,7 +183,7 @@ def write_lines(tmp_path, english, german):
 
 
 def test_line_parallel_files_give_the_same_words(tmp_path):
-    induce_lexicon(config(*write_lines(tmp_path, *sentences(300)), output=tmp_path / "out", licence="CC BY 4.0"))
+    induce_lexicon(config(*write_lines(tmp_path, *sentences(300)), output=tmp_path / "out", source_licence="CC BY 4.0"))
     assert show_word(str(tmp_path / "out"), "tree").select("target", "origin", "licence").row(0) == (
         "Baum",
         "induced:align:x.en+x.de.xz",
@@ -292,6 +292,7 @@ def test_a_seed_dictionary_of_other_languages_is_refused(vectors):
         (("a",), {"method": "csls"}, "csls needs two files of word vectors, got a alone"),
         (("a", "b"), {"target": "eng"}, "--source and --target must be two languages, both are en"),
         (("a.vec", "b.vec"), {"seed_dictionary": "x"}, "expected KIND:SRC-TGT:PATH"),
+        (("a",), {"source_licence": "CC0"}, "--source-licence is for two files"),
         (("a", "b", "c"), {}, "--inputs"),
     ],
 )

@@ -97,12 +97,12 @@ def test_fan_out_is_bounded_to_the_heaviest_of_a_word():
 
 
 def test_licences_and_origins_of_both_legs_bind_an_entry():
-    first = frame([("haus", "de", "house", "en", 1.0), ("hut", "de", "hat", "en", 1.0)], "muse:x", "CC BY-NC 4.0; MIT")
+    first = frame([("haus", "de", "house", "en", 1.0), ("hut", "de", "hat", "en", 1.0)], "a; b", "CC BY-NC 4.0; MIT")
     second = frame([("house", "en", "casa", "it", 1.0)], "tsv:y", "CC0")
     given = [("a", first), ("b", second)]
     found = pivot(join_leg(given, "de", "en"), join_leg(given, "en", "it"), 0.0)
     assert found.select("source", "origin", "licence").rows() == [
-        ("haus", "muse:x AND tsv:y", "CC BY-NC 4.0 AND CC0 AND MIT")
+        ("haus", "a AND b AND tsv:y", "CC BY-NC 4.0 AND CC0 AND MIT")
     ]
 
 
@@ -118,7 +118,7 @@ def lexicons(tmp_path):
     folders = []
     for pair in ("de-en", "en-it"):
         folders.append(str(tmp_path / pair))
-        config = {"sources": [f"tsv:{pair}:{tmp_path}/{pair}.tsv"], "licence": pair, "output": folders[-1]}
+        config = {"sources": [f"tsv:{pair}:{tmp_path}/{pair}.tsv"], "source_licence": pair, "output": folders[-1]}
         build_lexicon(LexiconBuildConfig.from_options(config))
     return folders
 

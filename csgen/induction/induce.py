@@ -85,7 +85,9 @@ class InduceConfig(StageConfig):
     identical: Literal["drop", "keep"] = Field(
         "drop", description="what to do with pairs of the same word on both sides, letter case aside"
     )
-    licence: str | None = Field(None, min_length=1, description="licence of the data; a collection says its own")
+    source_licence: str | None = Field(
+        None, min_length=1, description="licence of the two files, kept with each entry; a collection says its own"
+    )
     output: str = Field(min_length=1, description="the folder to write; may be a URI")
 
     _parse_language = field_validator("source", "target")(parse_language)
@@ -106,6 +108,8 @@ class InduceConfig(StageConfig):
         for name in _NOT_FOR[self.chosen_method]:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise InputError(f"--{name.replace('_', '-')} says nothing to the method {self.chosen_method}")
+        if self.source_licence is not None and len(self.inputs) == 1:
+            raise InputError("--source-licence is for two files; a collection says its own licence")
         if not of_vectors and self.threshold is not None and not 0 <= self.threshold <= 1:
             raise InputError(f"--threshold is a probability for texts, from 0 to 1, got {self.threshold}")
         if self.seed_dictionary is not None:
@@ -136,7 +140,7 @@ def induce_lexicon(config: InduceConfig) -> dict[str, Any]:
     cleaned, dropped = clean_pairs(found.pairs, config.identical)
     kept, beyond = cut(cleaned, config.max_translations or TEXT_TRANSLATIONS)
     origin = f"induced:{method}:{found.name}".replace(";", ",")
-    licence = joinable(config.licence or found.licence or UNKNOWN)
+    licence = joinable(config.source_licence or found.licence or UNKNOWN)
     made = kept.with_columns(origin=pl.lit(origin), licence=pl.lit(licence))
     options = config.model_dump(exclude={"output", "inputs"}) | {"method": method}
     inputs = {found.name: {"files": found.files}}

@@ -29,7 +29,9 @@ class AlignOptions:
 
     iterations: int = 5  # of refinement at most, as MUSE; 0: the seed alone
     refined_words: int = _REFINED_WORDS
-    centre: bool = True  # take off the mean vector of each language
+    # Take off the mean vector of each language: nearest neighbours P@1 .25 -> .30, CSLS .352 -> .353, P@5 .482 -> .490,
+    # mutual ones' P@1 times coverage .281 -> .282 (en-it, vectors of Debian's descriptions, MUSE's pairs)
+    centre: bool = True
     matching: EmbeddingOptions = field(default_factory=lambda: EmbeddingOptions.from_options({}))  # of the refinement
 
 

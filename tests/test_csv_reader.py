@@ -78,6 +78,7 @@ def test_blank_records_are_counted(tmp_path):
     [
         (b"alone", "expected 3 fields, as in the first record"),
         (b"a,b,1,d", "expected 3 fields, as in the first record"),
+        (b"h\xe4user,x", "expected 3 fields, as in the first record"),
         (b"house, ,1", "empty field"),
         (b"h\xe4user,x,1", "not UTF-8"),
         (b"house,Haus,heavy", "weight is not a number"),

@@ -1,9 +1,14 @@
 """Readers of MUSE text, TSV and FreeDict dictionaries, and the cleaning that all of them share."""
 
+import bz2
 import gzip
 import lzma
+import random
 import shutil
+import struct
 import subprocess
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import polars as pl
@@ -16,7 +21,7 @@ from csgen.characters import fold
 from csgen.errors import InputError
 from csgen.lexicon.entries import clean_pairs, fold_column
 from csgen.readers.dictd import freedict_files, locate_freedict, read_freedict
-from csgen.readers.lines import read_muse, read_tsv, split_lines
+from csgen.readers.lines import read_bytes, read_muse, read_tsv, split_lines
 
 DATA = Path(__file__).parents[1].parent / "shared" / "data" / "lexicons"
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
@@ -105,8 +110,92 @@ def test_binary_file_is_refused(tmp_path, content):
 
 @pytest.mark.parametrize("name", ["a.tsv.gz", "a.tsv.xz", "a.tsv.zst"])
 def test_damaged_compressed_file_is_refused(tmp_path, name):
-    with pytest.raises(InputError, match=rf"expected [0-9a-f ]+ at its start, as {name[5:]} files have it, got 64 6f 67"):
+    with pytest.raises(
+        InputError, match=rf"expected [0-9a-f ]+ at its start, as {name[5:]} files have it, got 64 6f 67"
+    ):
         read_tsv(write(tmp_path / name, b"dog\tHund\n"))
+
+
+def write_dictzip(data: bytes, chunk_bytes: int = 58315) -> bytes:
+    """As dictzip writes it: gzip whose header has the table of chunks that can each be unpacked alone."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    starts = range(0, len(data), chunk_bytes)
+    chunks = [packer.compress(data[at : at + chunk_bytes]) + packer.flush(zlib.Z_FULL_FLUSH) for at in starts]
+    table = struct.pack(f"<HHH{len(chunks)}H", 1, chunk_bytes, len(chunks), *map(len, chunks))
+    extra = b"RA" + struct.pack("<H", len(table)) + table
+    head = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x02\x03" + struct.pack("<H", len(extra)) + extra
+    return head + b"".join(chunks) + packer.flush() + struct.pack("<II", zlib.crc32(data), len(data))
+
+
+PACKERS = {
+    ".gz": gzip.compress,
+    ".dz": write_dictzip,
+    ".xz": lzma.compress,
+    ".zst": lambda data: pa.compress(data, "zstd", asbytes=True),
+    ".bz2": bz2.compress,
+}
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_compressed_bytes_are_read_whole(tmp_path, ending):
+    data = random.Random(1).randbytes(300_000) + bytes(300_000)
+    assert read_bytes(write(tmp_path / f"a{ending}", PACKERS[ending](data))) == data
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_truncated_compressed_file_is_refused_with_the_byte_where_it_stops(tmp_path, ending):
+    packed = PACKERS[ending](random.Random(1).randbytes(1_500_000))
+    path = write(tmp_path / f"a{ending}", packed[:-300_000])
+    with pytest.raises(
+        InputError, match=rf"cannot be read on after \d+ bytes .*own {len(packed) - 300_000} bytes .*again"
+    ):
+        read_bytes(path)
+
+
+@pytest.mark.parametrize("ending", [".gz", ".dz", ".xz", ".bz2"])
+def test_compressed_file_damaged_in_its_midst_is_refused(tmp_path, ending):
+    packed = bytearray(PACKERS[ending](random.Random(1).randbytes(200_000)))
+    packed[100_000] ^= 0xFF
+    with pytest.raises(InputError, match="it is damaged or was cut short"):
+        read_bytes(write(tmp_path / f"a{ending}", bytes(packed)))
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_empty_or_uncompressed_file_of_a_compressed_name_is_refused(tmp_path, ending):
+    with pytest.raises(InputError, match=r"at its start, as \.\w+ files have it, is empty"):
+        read_bytes(write(tmp_path / f"a{ending}", b""))
+    with pytest.raises(InputError, match=r"as \.\w+ files have it, got 3c 68 74 6d 6c 3e"):
+        read_bytes(write(tmp_path / f"b{ending}", b"<html>404</html>"))
+
+
+@pytest.mark.parametrize("ending", PACKERS)
+def test_bomb_is_refused_before_it_fills_the_memory(tmp_path, ending, monkeypatch):
+    monkeypatch.setattr("csgen.readers.lines._HARMLESS_BYTES", 4 << 20)
+    bomb = {".dz": gzip.compress}.get(ending, PACKERS[ending])(bytes(40 << 20))
+    path = write(tmp_path / f"a{ending}", bomb)
+    tracemalloc.start()
+    try:
+        with pytest.raises(InputError, match=rf"its {len(bomb)} bytes expand to .* if it is to be trusted, decompress"):
+            read_bytes(path)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 32 << 20
+
+
+def test_small_file_of_one_line_repeated_is_no_bomb(tmp_path):
+    lines = b"dog\tHund\n" * 1_000_000
+    assert read_bytes(write(tmp_path / "a.tsv.gz", gzip.compress(lines))) == lines
+
+
+def test_file_beyond_the_bound_is_refused(tmp_path):
+    with pytest.raises(InputError, match="expected at most 10 bytes of text, got more"):
+        read_bytes(write(tmp_path / "a.tsv", b"dog\tHund\ncat\tKatze\n"), 10)
+
+
+def test_absurdly_long_line_is_refused_with_its_number(tmp_path):
+    with pytest.raises(InputError, match=r"a\.tsv:2: expected a line of at most 1048576 bytes"):
+        read_tsv(write(tmp_path / "a.tsv", b"dog\tHund\n" + b"x" * (1 << 20) + b"y\tz\n"))
 
 
 def test_missing_file_is_refused(tmp_path):
@@ -358,6 +447,23 @@ def test_truncated_dict_is_refused(tmp_path):
     index = write_dictd(tmp_path, {"dog": "dog\nHund\n"})
     packed = Path(index).with_suffix(".dict.dz")
     packed.write_bytes(packed.read_bytes()[:-12])
+    with pytest.raises(InputError, match="it is damaged or was cut short"):
+        read_freedict(index)
+
+
+def test_dictzip_table_is_not_needed_since_gzip_has_its_own_checksum(tmp_path):
+    index = write_dictd(tmp_path, {"dog": "dog\nHund\n"})
+    packed = bytearray(write_dictzip(gzip.decompress(Path(index).with_suffix(".dict.dz").read_bytes())))
+    packed[22:24] = b"\xff\xff"  # the size of the first chunk
+    write(tmp_path / "freedict-eng-deu.dict.dz", bytes(packed))
+    assert rows(read_freedict(index)) == [("dog", "Hund")]
+
+
+def test_dictzip_header_that_hides_the_text_is_refused(tmp_path):
+    index = write_dictd(tmp_path, {"dog": "dog\nHund\n"})
+    packed = bytearray(write_dictzip(gzip.decompress(Path(index).with_suffix(".dict.dz").read_bytes())))
+    packed[10:12] = b"\x03\x00"  # the length of the header's table
+    write(tmp_path / "freedict-eng-deu.dict.dz", bytes(packed))
     with pytest.raises(InputError, match="it is damaged or was cut short"):
         read_freedict(index)
 

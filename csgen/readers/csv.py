@@ -12,11 +12,12 @@ import pyarrow.csv as pa_csv
 
 from csgen.errors import InputError
 from csgen.languages import parse_language
-from csgen.readers.columns import NOT_UTF8, Reading, decode_column, first_reason, part_malformed
+from csgen.readers.columns import NOT_UTF8, Reading, first_reason, part_malformed
 from csgen.readers.lines import read_bytes, refuse_binary, weight_rules
 
 _SEPARATORS = ",;\t"
 _PROBE_BYTES = 1 << 16
+_UNDECODABLE = "\ufffd"
 _MAX_RECORD_BYTES = 1 << 24  # a quote that is never closed makes one record of all that follows
 
 _NAMES = {
@@ -31,7 +32,7 @@ def read_csv(path: str, source: str, targets: tuple[str, ...]) -> Reading:
 
     `line` counts records from 1, the header and blank ones included: a quoted field may go over several lines.
     """
-    data = read_bytes(path).removeprefix(b"\xef\xbb\xbf")
+    data = _mark_undecodable(read_bytes(path).removeprefix(b"\xef\xbb\xbf"))
     refuse_binary(path, data)
     separator, first = _probe(path, data)
     columns = _name_columns(first, source, targets[0])
@@ -41,7 +42,7 @@ def read_csv(path: str, source: str, targets: tuple[str, ...]) -> Reading:
         message = f"expected two columns or more, separated by commas, semicolons or tabs, got {', '.join(first)!r}"
         raise InputError.at(path, 1, message)
     records, bad = _parse(path, data, separator, len(first))
-    filled = records.filter(~pl.all_horizontal(pl.exclude("line") == "").fill_null(False))
+    filled = records.filter(~pl.all_horizontal(pl.exclude("line") == ""))
     parsed = _judge(filled.slice(int(has_header)), columns)
     pairs, malformed = part_malformed(parsed)
     width = f"expected {len(first)} fields, as in the first record"
@@ -49,6 +50,15 @@ def read_csv(path: str, source: str, targets: tuple[str, ...]) -> Reading:
     blank = len(records) - len(filled)
     counts = {"lines": len(records) + len(bad), "blank": blank, "header": int(has_header)}
     return Reading(pairs, pl.concat([malformed, wrong]).sort("line"), counts)
+
+
+def _mark_undecodable(data: bytes) -> bytes:
+    """UTF-8, with U+FFFD for what was none: Arrow loses records of the wrong width that are not UTF-8."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode(errors="replace").encode()
+    return data
 
 
 def _probe(path: str, data: bytes) -> tuple[str, list[str]]:
@@ -91,7 +101,7 @@ def _is_language(name: str, language: str) -> bool:
 
 
 def _parse(path: str, data: bytes, separator: str, width: int) -> tuple[pl.DataFrame, list[int]]:
-    """Records by number, as columns of texts (null: not UTF-8), and the numbers of those of another width."""
+    """Records by number, as columns of texts, and the numbers of those of another width."""
     bad: list[int] = []
     open_quotes: list[int] = []
 
@@ -109,11 +119,7 @@ def _parse(path: str, data: bytes, separator: str, width: int) -> tuple[pl.DataF
             pa_csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, invalid_row_handler=keep_bad, ignore_empty_lines=False
             ),
-            pa_csv.ConvertOptions(
-                check_utf8=False,
-                column_types=dict.fromkeys(names, pa.large_binary()),
-                strings_can_be_null=False,
-            ),
+            pa_csv.ConvertOptions(column_types=dict.fromkeys(names, pa.large_string()), strings_can_be_null=False),
         )
     except pa.ArrowInvalid as error:
         message = f"cannot be parsed as CSV ({error}); is a quote left open?"
@@ -121,9 +127,8 @@ def _parse(path: str, data: bytes, separator: str, width: int) -> tuple[pl.DataF
     if open_quotes:
         message = f"expected {width} fields, got a record of several lines; is a quote left open?"
         raise InputError.at(path, open_quotes[0], message)
-    texts = {name: decode_column(pa.concat_arrays(table[name].chunks)) for name in names if len(table)}
     numbers = _number(len(table) + len(bad), bad)
-    return pl.DataFrame({"line": numbers, **texts} if texts else {"line": numbers}), bad
+    return pl.DataFrame(table).insert_column(0, numbers), bad
 
 
 def _number(total: int, bad: Sequence[int]) -> pl.Series:
@@ -138,7 +143,7 @@ def _judge(records: pl.DataFrame, columns: dict[str, int]) -> pl.DataFrame:
     written = pl.col(str(columns["weight"])).str.strip_chars() if "weight" in columns else pl.lit(None, pl.String)
     weight = pl.coalesce(written.cast(pl.Float64, strict=False), pl.lit(1.0))
     rules = {
-        NOT_UTF8: source.is_null() | target.is_null(),
+        NOT_UTF8: source.str.contains(_UNDECODABLE, literal=True) | target.str.contains(_UNDECODABLE, literal=True),
         "empty field": (source.str.strip_chars() == "") | (target.str.strip_chars() == ""),
         **weight_rules(written, weight),
     }

@@ -3,6 +3,7 @@
 Everything is done on columns of lines: a list of a hundred thousand takes a fraction of a second.
 """
 
+import io
 import os
 from collections.abc import Iterator
 from typing import BinaryIO, cast
@@ -122,7 +123,10 @@ def cut_texts(data: bytes, starts: pl.Series, lengths: pl.Series) -> pl.Series:
 
 def read_bytes(path: str, max_bytes: int = MAX_FILE_BYTES) -> bytes:
     """A whole file, decompressed by its name's ending (also .dz); bounded, see `read_chunks`."""
-    return b"".join(read_chunks(path, max_bytes))
+    text = io.BytesIO()  # hands its bytes over without a copy
+    for chunk in read_chunks(path, max_bytes):
+        text.write(chunk)
+    return text.getvalue()
 
 
 def read_chunks(path: str, max_bytes: int = MAX_FILE_BYTES) -> Iterator[bytes]:

@@ -50,6 +50,7 @@ def read_tei(path: str, source: str, targets: tuple[str, ...]) -> Reading:
         "blank": 0,
         "entries without a translation": entries.number - len(entries.nameless) - pairs["line"].n_unique(),
         "translations into other languages": entries.foreign,
+        "definitions beside the translations": min(len(entries.translations), len(entries.definitions)),
         UNFITTING: len(found) - len(pairs),
     }
     licence = name_licence(entries.about.pop("licence", ""))

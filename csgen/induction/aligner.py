@@ -1,346 +1,320 @@
-"""A word aligner: hidden Markov models of both directions that learn to agree, under sparse Dirichlet priors.
+"""A word aligner: Gibbs sampling of word links, under a model of translations, word order and fertility.
 
-The model is Vogel, Ney and Tillmann's (1996, https://aclanthology.org/C96-2141), trained jointly as in Liang, Taskar and
-Klein (2006, https://aclanthology.org/N06-1014) by variational Bayes. It draws nothing at random. Knows no text.
+The model is that of Östling and Tiedemann (2016, https://ufal.mff.cuni.cz/pbml/106/art-ostling-tiedemann.pdf): a hidden
+Markov model with fertilities under sparse priors. It differs in that it begins with IBM Model 1's links, knows that
+equal words translate each other, and draws numbers by their place, so that a seed gives the same links everywhere.
 """
 
-import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from csgen.errors import InputError
+from csgen.induction.candidates import (
+    NULL,
+    Candidates,
+    Text,
+    compiled,
+    find_candidates,
+    find_place,
+    longest_sentence,
+    split_key,
+)
 from csgen.induction.parallel import Bitext
-from csgen.switching.primitives import mix
+from csgen.switching.primitives import GOLDEN, mix
+
+MAX_JUMP = 50  # words between the places of neighbours' translations; longer jumps count as these
+MAX_FERTILITY = 8  # links of one word; more count as these
+ROUNDS = 3  # over each sentence at the end, whose probabilities are averaged
+
+_SPARSE = np.float32(0.001)  # pseudo-count of any translation
+_IDENTICAL = np.float32(0.3)  # and of an equal word
+_FERTILITY_PRIOR = 2.0  # occurrences with usual fertilities that every word is taken to have had
+_WITHOUT_FERTILITY = 3  # sweeps before fertilities play a part
+_NONE = -1
 
 
 @dataclass(frozen=True)
 class Links:
-    """Which word each word is linked to, by both directions' models.
+    """Which word each word is linked to, by the models of both directions.
 
-    Positions are within the sentence; -1: to none. Probabilities in [0, 1].
+    Positions are within the sentence; -1: to none. Probabilities are in [0, 1].
     """
 
-    forward: NDArray[np.int16]  # (target words,): position of the source word that it comes from
+    forward: NDArray[np.int16]  # (target words,): position of the source word that it translates
     forward_probability: NDArray[np.float32]
-    backward: NDArray[np.int16]  # (source words,): position of the target word that it comes from
+    backward: NDArray[np.int16]  # (source words,): position of the target word that it translates
     backward_probability: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
 class AlignerOptions:
-    word_iterations: int = 5
-    order_iterations: int = 5
-    prior: float = 0.01
-    null: float = 0.2
-    same: float = 1.0
-    agree: float = 1.0
-    decode: int = 0
+    """How long to sample. More chains give steadier links, and sweeps better ones; time grows with both."""
+
+    sweeps: int = 20  # over the text
+    chains: int = 4  # independent ones, whose probabilities are averaged
+
+    def __post_init__(self) -> None:
+        if self.sweeps < 1 or not 1 <= self.chains <= 64:
+            raise InputError(f"sweeps must be 1 or more and chains 1 to 64, got {self.sweeps} and {self.chains}")
 
 
-compiled = njit(cache=True, nogil=True)
-MAX_JUMP = 50
-_F, _B, _CF, _CB = 0, 1, 2, 3
+def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) -> Links:
+    """Links of both directions. The same for the same text and seed, whatever the machine's threads."""
+    options = options or AlignerOptions()
+    candidates = find_candidates(bitext)
+    sides = bitext.source, bitext.target
+
+    def sample(backward: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+        source, target = sides[::-1] if backward else sides
+        text = Text(source.tokens, source.offsets, target.tokens, target.offsets)
+        state = _start(candidates, len(source.words), len(target.words), len(target.tokens), backward, options.chains)
+        key = np.uint64((2 * seed + backward) & 0xFFFFFFFFFFFFFFFF)
+        first = np.ascontiguousarray(candidates.values[:, backward])
+        return _sample(
+            text, candidates.keys, first, candidates.nulls[backward], state, backward == 1, options.sweeps, key
+        )
+
+    with ThreadPoolExecutor(2) as pool:
+        forward, backward = pool.map(sample, (0, 1))
+    return Links(*forward, *backward)
 
 
-def align(bitext: Bitext, options: AlignerOptions | None = None) -> Links:
-    """Links of both directions. The same for the same text, whatever the machine's threads."""
-    o = options or AlignerOptions()
-    s, t = bitext.source, bitext.target
-    args = (s.tokens, s.offsets, t.tokens, t.offsets)
-    keys = _cooccurrences(*args, s.frequencies, t.frequencies)
-    values = np.zeros((len(keys), 4), np.float32)
-    same = _same(bitext)
-    nullf = (t.frequencies / t.frequencies.sum()).astype(np.float32)
-    nullb = (s.frequencies / s.frequencies.sum()).astype(np.float32)
-    _start(keys, values, same, len(s.words), len(t.words), o.same)
-    width = 2 * MAX_JUMP + 1
-    jf, jb = np.ones(width, np.float32), np.ones(width, np.float32)
-    gf, gfp = np.zeros(len(t.tokens), np.int16), np.zeros(len(t.tokens), np.float32)
-    gb, gbp = np.zeros(len(s.tokens), np.int16), np.zeros(len(s.tokens), np.float32)
-    n = o.word_iterations + o.order_iterations
-    for it in range(n + 1):
-        values[:, 2:] = 0
-        cnf, cnb = np.zeros_like(nullf), np.zeros_like(nullb)
-        cjf, cjb = np.zeros(width), np.zeros(width)
-        hmm = it >= o.word_iterations
-        last = it == n
-        _expect(*args, keys, values, nullf, nullb, cnf, cnb, jf, jb, cjf, cjb, np.float32(o.null), hmm, o.agree, last, o.decode, gf, gfp, gb, gbp)
-        if last:
-            break
-        _maximise(keys, values, same, o.same, cnf, cnb, nullf, nullb, o.prior)
-        if hmm:
-            jf = ((cjf + 1.0) / (cjf + 1.0).sum()).astype(np.float32)
-            jb = ((cjb + 1.0) / (cjb + 1.0).sum()).astype(np.float32)
-    return Links(gf, gfp, gb, gbp)
+class _State(NamedTuple):
+    """What the chains have drawn, and counts of it that include the priors. The last place's counts stay 0."""
+
+    links: Any  # (chains, target words): position of the source word, or -1
+    pairs: Any  # (places + 1, chains)
+    sources: Any  # (source vocabulary, chains)
+    nulls: Any  # (target vocabulary, chains): words that translate none
+    null_sums: Any  # (chains,)
+    jumps: Any  # (chains, 2 * MAX_JUMP + 1): probabilities
+    fertilities: Any  # (source vocabulary, chains, MAX_FERTILITY + 1): p(f + 1 links) / p(f links)
 
 
-def _same(bitext: Bitext) -> Any:
-    import polars as pl
-    a = pl.DataFrame({"w": bitext.source.words}).with_row_index("i")
-    b = pl.DataFrame({"w": bitext.target.words}).with_row_index("j")
-    j = a.join(b, on="w").filter((pl.col("w").str.len_chars() > 1))
-    out = np.full(len(bitext.source.words), -1, np.int32)
-    out[j["i"].to_numpy()] = j["j"].to_numpy()
-    return out
+class _Work(NamedTuple):
+    """Room for one sentence pair."""
+
+    places: Any  # (target words, source words): in the table of candidates, or its length
+    weights: Any  # (source words,): what of a link's probability depends on the source word alone
+    linked: Any  # (source words,): links
+    cumulative: Any  # (source words + 1,)
+    sums: Any  # (target words, source words + 1): of probabilities; behind the last source word: of none
+    jumps: Any  # (2 * longest + 1,): the chain's probabilities of jumps by length, from -longest on
+
+
+def _start(candidates: Candidates, sources: int, targets: int, tokens: int, backward: int, chains: int) -> _State:
+    priors = np.where(candidates.keys != 0, _SPARSE + _IDENTICAL * candidates.identical, 0).astype(np.float32)
+    return _State(
+        np.full((chains, tokens), _NONE, np.int16),
+        np.repeat(np.append(priors, np.float32(0))[:, None], chains, axis=1),
+        np.repeat(_sum_priors(candidates.keys, priors, sources, backward == 1)[:, None], chains, axis=1),
+        np.full((targets, chains), _SPARSE, np.float32),
+        np.full(chains, _SPARSE * targets, np.float64),
+        np.full((chains, 2 * MAX_JUMP + 1), 1 / (2 * MAX_JUMP + 1), np.float32),
+        np.ones((sources, chains, MAX_FERTILITY + 1), np.float32),
+    )
 
 
 @compiled
-def _slot(keys: Any, s: int, t: int) -> int:
-    """Where the pair is, or the free place where it would be."""
-    key = (np.uint64(s + 1) << np.uint64(32)) | np.uint64(t + 1)
-    mask = np.uint64(len(keys) - 1)
-    at = mix(key) & mask
-    while keys[at] != np.uint64(0) and keys[at] != key:
-        at = (at + np.uint64(1)) & mask
-    return np.int64(at)
-
-
-@compiled
-def _cooccurrences(source: Any, so: Any, target: Any, to: Any, fs: Any, ft: Any) -> Any:
-    cap = 1 << 16
-    keys, counts, used = np.zeros(cap, np.uint64), np.zeros(cap, np.uint8), 0
-    for k in range(len(so) - 1):
-        for i in range(so[k], so[k + 1]):
-            for j in range(to[k], to[k + 1]):
-                at = _slot(keys, source[i], target[j])
-                if keys[at] == 0:
-                    keys[at] = (np.uint64(source[i] + 1) << np.uint64(32)) | np.uint64(target[j] + 1)
-                    used += 1
-                if counts[at] < 2:
-                    counts[at] += 1
-        if used * 2 > cap:
-            cap *= 4
-            nk, nc = np.zeros(cap, np.uint64), np.zeros(cap, np.uint8)
-            for x in range(len(keys)):
-                if keys[x] != 0:
-                    at = _slot(nk, np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1)
-                    nk[at], nc[at] = keys[x], counts[x]
-            keys, counts = nk, nc
-    kept = 0
+def _sum_priors(keys: Any, priors: Any, sources: int, backward: bool) -> Any:
+    sums = np.full(sources, _SPARSE, np.float32)
     for x in range(len(keys)):
         if keys[x] != 0:
-            s, t = np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1
-            if counts[x] < 2 and fs[s] > 1 and ft[t] > 1:
-                counts[x] = 0
-            else:
-                kept += 1
-    cap = 1024
-    while cap < kept * 5 // 3:
-        cap *= 2
-    nk = np.zeros(cap, np.uint64)
-    for x in range(len(keys)):
-        if keys[x] != 0 and counts[x] > 0:
-            at = _slot(nk, np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1)
-            nk[at] = keys[x]
-    return nk
+            s, t = split_key(keys[x])
+            sums[t if backward else s] += priors[x]
+    return sums
 
 
 @compiled
-def _start(keys: Any, values: Any, same: Any, ns: int, nt: int, bonus: float) -> None:
-    rows, cols = np.zeros(ns), np.zeros(nt)
-    for x in range(len(keys)):
-        if keys[x] != 0:
-            s, t = np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1
-            w = 1.0 + 10.0 * bonus * (same[s] == t)
-            rows[s] += w
-            cols[t] += w
-    for x in range(len(keys)):
-        if keys[x] != 0:
-            s, t = np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1
-            w = 1.0 + 10.0 * bonus * (same[s] == t)
-            values[x, 0] = 0.01 * w
-            values[x, 1] = 0.01 * w
+def _sample(
+    text: Any, keys: Any, first: Any, first_null: Any, state: Any, backward: bool, sweeps: int, seed: Any
+) -> Any:
+    """Draw first links, sweep, then average probabilities: the likeliest link of each target word, and how likely."""
+    size, chains = longest_sentence(text), len(state.links)
+    work = _Work(
+        np.empty((size, size), np.int64),
+        np.empty(size, np.float32),
+        np.empty(size, np.int64),
+        np.empty(size + 1, np.float32),
+        np.empty((size, size + 1), np.float32),
+        np.empty(2 * size + 3, np.float32),
+    )
+    best, probability = np.full(len(text.target), _NONE, np.int16), np.zeros(len(text.target), np.float32)
+    for k in range(len(text.source_offsets) - 1):
+        _find_places(text, k, keys, backward, work.places)
+        for chain in range(chains):
+            _draw_first(text, k, first, first_null, state, chain, work, mix(seed + GOLDEN * np.uint64(chain)))
+    for sweep in range(1, sweeps + 2):
+        last = sweep > sweeps
+        for chain in range(chains):
+            _estimate(text, state, chain, sweep > _WITHOUT_FERTILITY)
+        for k in range(len(text.source_offsets) - 1):
+            _find_places(text, k, keys, backward, work.places)
+            work.sums[: text.target_offsets[k + 1] - text.target_offsets[k]] = 0
+            for chain in range(chains):
+                key = mix(seed + GOLDEN * np.uint64(sweep * chains + chain))
+                _prepare(text, k, state, chain, work)
+                for turn in range(ROUNDS if last else 1):
+                    _draw(text, k, state, chain, work, mix(key + np.uint64(turn)), last)
+            if last:
+                _choose(text, k, work, chains * ROUNDS, best, probability)
+    return best, probability
 
 
 @compiled
-def _digamma(x: float) -> float:
-    r = 0.0
-    while x < 6.0:
-        r -= 1.0 / x
-        x += 1.0
-    f = 1.0 / (x * x)
-    return r + math.log(x) - 0.5 / x - f * (1.0 / 12 - f * (1.0 / 120 - f / 252))
+def _find_places(text: Any, k: int, keys: Any, backward: bool, places: Any) -> None:
+    a, c = text.source_offsets[k], text.target_offsets[k]
+    for j in range(text.target_offsets[k + 1] - c):
+        for i in range(text.source_offsets[k + 1] - a):
+            s, t = text.source[a + i], text.target[c + j]
+            at = find_place(keys, t, s) if backward else find_place(keys, s, t)
+            places[j, i] = at if keys[at] != 0 else len(keys)
 
 
 @compiled
-def _maximise(keys: Any, values: Any, same: Any, bonus: float, cnf: Any, cnb: Any, nullf: Any, nullb: Any, prior: float) -> None:
-    ns, nt = len(nullb), len(nullf)
-    rows, cols = np.zeros(ns), np.zeros(nt)
-    for x in range(len(keys)):
-        if keys[x] != 0:
-            s, t = np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1
-            extra = prior + bonus * (same[s] == t)
-            rows[s] += values[x, 2] + extra
-            cols[t] += values[x, 3] + extra
-    for s in range(ns):
-        rows[s] = _digamma(rows[s]+1e-9)
-    for t in range(nt):
-        cols[t] = _digamma(cols[t]+1e-9)
-    for x in range(len(keys)):
-        if keys[x] != 0:
-            s, t = np.int64(keys[x] >> np.uint64(32)) - 1, np.int64(keys[x] & np.uint64(0xFFFFFFFF)) - 1
-            extra = prior + bonus * (same[s] == t)
-            values[x, 0] = math.exp(_digamma(values[x, 2] + extra) - rows[s])
-            values[x, 1] = math.exp(_digamma(values[x, 3] + extra) - cols[t])
-    total = cnf.sum() + prior * nt
-    for t in range(nt):
-        nullf[t] = math.exp(_digamma(cnf[t] + prior) - _digamma(total))
-    total = cnb.sum() + prior * ns
-    for s in range(ns):
-        nullb[s] = math.exp(_digamma(cnb[s] + prior) - _digamma(total))
+def _pick(cumulative: Any, number: int, key: Any, place: int) -> int:
+    """An index drawn by cumulative weights."""
+    bits = mix(key ^ (GOLDEN * np.uint64(place + 1))) >> np.uint64(40)
+    threshold = np.float32(bits) * np.float32(2.0**-24) * cumulative[number - 1]
+    i = 0
+    while i < number - 1 and cumulative[i] <= threshold:
+        i += 1
+    return i
 
 
 @compiled
-def _words_only(e: Any, enull: Any, null: float, n: int, m: int, g: Any, gn: Any) -> None:
-    for j in range(m):
-        z = np.float32(0)
+def _draw_first(text: Any, k: int, first: Any, first_null: Any, state: Any, chain: int, work: Any, key: Any) -> None:
+    a, c = text.source_offsets[k], text.target_offsets[k]
+    n = text.source_offsets[k + 1] - a
+    for j in range(text.target_offsets[k + 1] - c):
+        t, total = text.target[c + j], np.float32(0)
         for i in range(n):
-            z += e[j, i]
-        z = z * (np.float32(1) - null) / np.float32(n) + null * enull[j]
-        f = (np.float32(1) - null) / np.float32(n) / z
-        for i in range(n):
-            g[j, i] = e[j, i] * f
-        gn[j] = null * enull[j] / z
-
-
-@compiled
-def _with_order(e: Any, enull: Any, null: float, n: int, m: int, jump: Any, norm: Any, alpha: Any, anull: Any, beta: Any, next_beta: Any, bnull: Any, v: Any, scale: Any, g: Any, gn: Any, cj: Any, D: int) -> None:
-    keep = np.float32(1) - null
-    # start from position -1
-    z = np.float32(0)
-    for d in range(n):
-        z += jump[D + 1 + d]
-    tot = np.float32(0)
-    for k in range(n):
-        alpha[0, k] = keep * jump[D + 1 + k] / z * e[0, k]
-        anull[0, k] = null * jump[D + 1 + k] / z * enull[0]
-        tot += alpha[0, k] + anull[0, k]
-    scale[0] = np.float32(1) / tot
-    for k in range(n):
-        alpha[0, k] *= scale[0]
-        anull[0, k] *= scale[0]
-    for i in range(n):
-        z = np.float32(0)
-        for k in range(n):
-            z += jump[D + k - i]
-        norm[i] = np.float32(1) / z
-    for j in range(1, m):
-        for k in range(n):
-            v[k] = np.float32(0)
-        for i in range(n):
-            a = (alpha[j - 1, i] + anull[j - 1, i]) * norm[i]
-            for k in range(n):
-                v[k] += a * jump[D - i + k]
-        tot = np.float32(0)
-        for k in range(n):
-            alpha[j, k] = keep * v[k] * e[j, k]
-            anull[j, k] = null * (alpha[j - 1, k] + anull[j - 1, k]) * enull[j]
-            tot += alpha[j, k] + anull[j, k]
-        scale[j] = np.float32(1) / tot
-        for k in range(n):
-            alpha[j, k] *= scale[j]
-            anull[j, k] *= scale[j]
-    for k in range(n):
-        beta[k] = np.float32(1)  # of both states: what follows depends on the position alone
-    for j in range(m - 1, -1, -1):
-        gnj = np.float32(0)
-        for k in range(n):
-            g[j, k] = alpha[j, k] * beta[k]
-            gnj += anull[j, k] * beta[k]
-        gn[j] = gnj
-        if j == 0:
-            break
-        for k in range(n):
-            v[k] = keep * e[j, k] * beta[k] * scale[j]
-        for i in range(n):
-            a = (alpha[j - 1, i] + anull[j - 1, i]) * norm[i]
-            b = np.float32(0)
-            for k in range(n):
-                b += jump[D - i + k] * v[k]
-            for k in range(n):
-                cj[D - i + k] += a * jump[D - i + k] * v[k]
-            next_beta[i] = b * norm[i] + null * enull[j] * beta[i] * scale[j]
-        for i in range(n):
-            beta[i] = next_beta[i]
-
-
-@compiled
-def _expect(source: Any, so: Any, target: Any, to: Any, keys: Any, values: Any, nullf: Any, nullb: Any, cnf: Any, cnb: Any, jf: Any, jb: Any, cjf: Any, cjb: Any, null: float, hmm: bool, agree: float, last: bool, decode: int, gf: Any, gfp: Any, gb: Any, gbp: Any) -> None:
-    M = 0
-    for k in range(len(so) - 1):
-        M = max(M, so[k + 1] - so[k], to[k + 1] - to[k])
-    D = M + 1
-    K = (len(jf) - 1) // 2
-    wf, wb = np.empty(2 * D + 1, np.float32), np.empty(2 * D + 1, np.float32)
-    for d in range(-D, D + 1):
-        x = min(max(d, -K), K) + K
-        share = np.float32(1)
-        wf[d + D], wb[d + D] = jf[x] * share, jb[x] * share
-    xf, xb = np.zeros(2 * D + 1, np.float32), np.zeros(2 * D + 1, np.float32)
-    ef, eb = np.empty((M, M), np.float32), np.empty((M, M), np.float32)
-    pf, pb = np.empty((M, M), np.float32), np.empty((M, M), np.float32)
-    pnf, pnb = np.empty(M, np.float32), np.empty(M, np.float32)
-    nf, nb = np.empty(M, np.float32), np.empty(M, np.float32)
-    slots = np.empty((M, M), np.int64)
-    alpha, anull = np.empty((M, M), np.float32), np.empty((M, M), np.float32)
-    beta, nbeta, v, norm, scale = np.empty(M, np.float32), np.empty(M, np.float32), np.empty(M, np.float32), np.empty(M, np.float32), np.empty(M, np.float32)
-    tiny = np.float32(1e-9)
-    for k in range(len(so) - 1):
-        a, c = so[k], to[k]
-        n, m = so[k + 1] - a, to[k + 1] - c
-        for j in range(m):
-            nf[j] = nullf[target[c + j]] + tiny
-        for i in range(n):
-            nb[i] = nullb[source[a + i]] + tiny
-        for i in range(n):
-            for j in range(m):
-                at = _slot(keys, source[a + i], target[c + j])
-                if keys[at] == 0:
-                    slots[i, j] = -1
-                    ef[j, i] = eb[i, j] = tiny
-                else:
-                    slots[i, j] = at
-                    ef[j, i], eb[i, j] = values[at, 0] + tiny, values[at, 1] + tiny
-        if hmm:
-            _with_order(ef, nf, null, n, m, wf, norm, alpha, anull, beta, nbeta, beta, v, scale, pf, pnf, xf, D)
-            _with_order(eb, nb, null, m, n, wb, norm, alpha, anull, beta, nbeta, beta, v, scale, pb, pnb, xb, D)
+            if work.places[j, i] < len(first):
+                total += first[work.places[j, i]]
+            work.cumulative[i] = total
+        work.cumulative[n] = total + np.float32(NULL / (1 - NULL) * n * first_null[t]) + np.float32(1e-12)
+        i = _pick(work.cumulative, n + 1, key, c + j)
+        if i < n:
+            state.links[chain, c + j] = i
+            state.pairs[work.places[j, i], chain] += 1
+            state.sources[text.source[a + i], chain] += 1
         else:
-            _words_only(ef, nf, null, n, m, pf, pnf)
-            _words_only(eb, nb, null, m, n, pb, pnb)
-        if last:
-            for j in range(m):
-                best, at = pnf[j], -1
-                for i in range(n):
-                    p = pf[j, i] if decode == 0 else math.sqrt(pf[j, i] * pb[i, j])
-                    if p > best:
-                        best, at = p, i
-                gf[c + j], gfp[c + j] = at, best
-            for i in range(n):
-                best, at = pnb[i], -1
-                for j in range(m):
-                    p = pb[i, j] if decode == 0 else math.sqrt(pf[j, i] * pb[i, j])
-                    if p > best:
-                        best, at = p, j
-                gb[a + i], gbp[a + i] = at, best
-            continue
+            state.nulls[t, chain] += 1
+            state.null_sums[chain] += 1
+
+
+@compiled
+def _jump(length: int) -> int:
+    return min(max(length, -MAX_JUMP), MAX_JUMP) + MAX_JUMP
+
+
+@compiled
+def _estimate(text: Any, state: Any, chain: int, with_fertility: bool) -> None:
+    """Probabilities of jumps and fertilities from the chain's links."""
+    jumps, words = state.jumps[chain], len(state.sources)
+    counts = np.zeros((words, MAX_FERTILITY + 2), np.float32)
+    linked = np.zeros(longest_sentence(text), np.int64)
+    jumps[:] = 0.5
+    for k in range(len(text.source_offsets) - 1):
+        a = text.source_offsets[k]
+        n, before = text.source_offsets[k + 1] - a, -1
+        linked[:n] = 0
+        for j in range(text.target_offsets[k], text.target_offsets[k + 1]):
+            i = state.links[chain, j]
+            if i >= 0:
+                jumps[_jump(i - before)] += 1
+                linked[i] += 1
+                before = i
+        jumps[_jump(n - before)] += 1
         for i in range(n):
-            for j in range(m):
-                at = slots[i, j]
-                if at >= 0:
-                    f, b = pf[j, i], pb[i, j]
-                    both = f * b
-                    values[at, 2] += np.float32(agree) * both + np.float32(1 - agree) * f
-                    values[at, 3] += np.float32(agree) * both + np.float32(1 - agree) * b
-        for j in range(m):
-            cnf[target[c + j]] += pnf[j]
+            counts[text.source[a + i], min(linked[i], MAX_FERTILITY + 1)] += 1
+    jumps /= jumps.sum()
+    if with_fertility:
+        usual = np.ones(MAX_FERTILITY + 2)
+        for e in range(words):
+            usual += counts[e]
+        usual *= _FERTILITY_PRIOR / usual.sum()
+        for e in range(words):
+            for f in range(MAX_FERTILITY + 1):
+                state.fertilities[e, chain, f] = (counts[e, f + 1] + usual[f + 1]) / (counts[e, f] + usual[f])
+
+
+@compiled
+def _weigh(state: Any, chain: int, word: int, linked: int) -> float:
+    return state.fertilities[word, chain, min(linked, MAX_FERTILITY)] / state.sources[word, chain]
+
+
+@compiled
+def _prepare(text: Any, k: int, state: Any, chain: int, work: Any) -> None:
+    a = text.source_offsets[k]
+    n = text.source_offsets[k + 1] - a
+    work.linked[:n] = 0
+    for j in range(text.target_offsets[k], text.target_offsets[k + 1]):
+        if state.links[chain, j] >= 0:
+            work.linked[state.links[chain, j]] += 1
+    for i in range(n):
+        work.weights[i] = _weigh(state, chain, text.source[a + i], work.linked[i])
+    for length in range(-n - 1, n + 2):
+        work.jumps[n + 1 + length] = state.jumps[chain, _jump(length)]
+
+
+@compiled
+def _draw(text: Any, k: int, state: Any, chain: int, work: Any, key: Any, summing: bool) -> None:
+    """Draw the link of each target word of sentence pair k anew, given all other links."""
+    c = text.target_offsets[k]
+    n, m = text.source_offsets[k + 1] - text.source_offsets[k], text.target_offsets[k + 1] - c
+    links, cumulative, middle, before = state.links[chain, c : c + m], work.cumulative, n + 1, -1
+    for j in range(m):
+        after = n
+        for y in range(j + 1, m):
+            if links[y] >= 0:
+                after = links[y]
+                break
+        t = text.target[c + j]
+        _count(text, k, state, chain, work, j, links[j], -1)
+        total = np.float32(0)
         for i in range(n):
-            cnb[source[a + i]] += pnb[i]
-        if k % 256 == 255 or k == len(so) - 2:
-            for d in range(-D, D + 1):
-                x = min(max(d, -K), K) + K
-                cjf[x] += xf[d + D]
-                cjb[x] += xb[d + D]
-                xf[d + D] = xb[d + D] = 0
+            lexical = state.pairs[work.places[j, i], chain] * work.weights[i]
+            total += lexical * work.jumps[middle + i - before] * work.jumps[middle + after - i]
+            cumulative[i] = total
+        null = np.float32(NULL * state.nulls[t, chain] / state.null_sums[chain])
+        cumulative[n] = total + null * work.jumps[middle + after - before]
+        if summing:
+            work.sums[j, 0] += cumulative[0] / cumulative[n]
+            for i in range(1, n + 1):
+                work.sums[j, i] += (cumulative[i] - cumulative[i - 1]) / cumulative[n]
+        i = _pick(cumulative, n + 1, key, c + j)
+        links[j] = i if i < n and work.places[j, i] < len(state.pairs) - 1 else _NONE
+        _count(text, k, state, chain, work, j, links[j], 1)
+        if links[j] >= 0:
+            before = links[j]
+
+
+@compiled
+def _count(text: Any, k: int, state: Any, chain: int, work: Any, j: int, i: int, number: int) -> None:
+    """Add a link between target word j and source word i, or take it away."""
+    if i < 0:
+        state.nulls[text.target[text.target_offsets[k] + j], chain] += number
+        state.null_sums[chain] += number
+        return
+    word = text.source[text.source_offsets[k] + i]
+    state.pairs[work.places[j, i], chain] += number
+    state.sources[word, chain] += number
+    work.linked[i] += number
+    work.weights[i] = _weigh(state, chain, word, work.linked[i])
+
+
+@compiled
+def _choose(text: Any, k: int, work: Any, draws: int, best: Any, probability: Any) -> None:
+    c, n = text.target_offsets[k], text.source_offsets[k + 1] - text.source_offsets[k]
+    for j in range(text.target_offsets[k + 1] - c):
+        chosen = n  # none, where it is as likely
+        for i in range(n):
+            if work.sums[j, i] > work.sums[j, chosen]:
+                chosen = i
+        best[c + j] = chosen if chosen < n else _NONE
+        probability[c + j] = work.sums[j, chosen] / draws

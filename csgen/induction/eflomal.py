@@ -1,4 +1,4 @@
-"""The aligner eflomal (Östling and Tiedemann 2016, the extra `eflomal`) behind the interface of csgen.induction.aligner.
+"""The aligner eflomal (Östling and Tiedemann 2016; the extra `eflomal`), giving the links that our own aligner gives.
 
 Its samplers are seeded by the operating system, and it offers no seed: two runs differ in some of their links.
 """
@@ -35,7 +35,9 @@ def _aligner() -> Any:
     try:
         from eflomal import Aligner
     except ImportError as error:
-        raise InputError("the aligner eflomal needs the extra: pip install 'csgen[eflomal]' (and a C compiler)") from error
+        raise InputError(
+            "the aligner eflomal needs the extra: pip install 'csgen[eflomal]' (and a C compiler)"
+        ) from error
     return Aligner(n_samplers=SAMPLERS)
 
 

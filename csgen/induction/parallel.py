@@ -177,7 +177,9 @@ def _filter(spans: Offsets, source: Ids, target: Ids) -> tuple[Offsets, dict[str
     long = lengths.max(axis=1, initial=0) > MAX_TOKENS
     usual = lengths[~empty & ~long].sum(axis=0) + 1
     expected = lengths[:, 0] * (usual[1] / usual[0])
-    uneven = (lengths[:, 1] > MAX_RATIO * expected + _RATIO_SLACK) | (expected > MAX_RATIO * lengths[:, 1] + _RATIO_SLACK)
+    uneven = (lengths[:, 1] > MAX_RATIO * expected + _RATIO_SLACK) | (
+        expected > MAX_RATIO * lengths[:, 1] + _RATIO_SLACK
+    )
     counts["without words on one side"] = int(empty.sum())
     counts[f"with over {MAX_TOKENS} words"] = int((long & ~empty).sum())
     counts["of too different lengths"] = int((uneven & ~long & ~empty).sum())

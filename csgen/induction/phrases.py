@@ -1,4 +1,4 @@
-"""Lexicons from word alignments: links of both directions made one, phrases consistent with them, probabilities, filters.
+"""Lexicons from links of both directions: the links made one, phrases consistent with them, probabilities, filters.
 
 Phrase extraction after Koehn, Och and Marcu 2003 (https://aclanthology.org/N03-1017), except that phrases begin and
 end with linked words. Knows no aligner.

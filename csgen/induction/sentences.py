@@ -133,7 +133,12 @@ def _pair_groups(groups: Any, source: Any, target: Any, ratio: float, beads: Any
         while i > 0 or j > 0:
             p, q = beads[step[i, j]]
             if p > 0 and q > 0:
-                pairs[filled, 0], pairs[filled, 1], pairs[filled, 2], pairs[filled, 3] = a + i - p, a + i, c + j - q, c + j
+                pairs[filled, 0], pairs[filled, 1], pairs[filled, 2], pairs[filled, 3] = (
+                    a + i - p,
+                    a + i,
+                    c + j - q,
+                    c + j,
+                )
                 filled += 1
             i, j = i - p, j - q
         pairs[first:filled] = pairs[first:filled][::-1].copy()

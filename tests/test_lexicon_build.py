@@ -8,6 +8,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from cluster.commands import lexicon as lexicon_command
+from cluster.terminal import Terminal
 from csgen.errors import InputError
 from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
 from csgen.lexicon.coverage import coverage
@@ -309,36 +311,50 @@ def test_word_list_has_one_target_language():
         LexiconSource.parse("muse:en-de,it:x")
 
 
-DUMP = "".join(
-    json.dumps(
+def write_dump(path):
+    """Wikidata's JSON: 3000 items with an English and a German label, and a broken line, the last."""
+    items = [
         {
-            "word": f"w{n % 900}",
-            "lang_code": "en",
-            "pos": "noun",
-            "translations": [{"lang_code": "de", "word": f"t{n}"}],
+            "type": "item",
+            "id": f"Q{n}",
+            "labels": {x: {"language": x, "value": f"{x} {n % 900} {n}"} for x in ("en", "de")},
+            "descriptions": {},
+            "aliases": {},
+            "claims": {},
+            "sitelinks": {},
         }
-    )
-    + "\n"
-    for n in range(3000)
-)
+        for n in range(3000)
+    ]
+    lines = [json.dumps(item, separators=(",", ":")) for item in items]
+    path.write_text("[\n" + ",\n".join(lines) + ',\n{"type":"item","labels":{"en":{"de":\n]\n')
 
 
 @pytest.mark.parametrize("order", [1, -1])
 def test_pieces_give_the_same_bytes_as_the_whole_in_any_order(tmp_path, monkeypatch, order):
-    (tmp_path / "dump.jsonl").write_text(DUMP + "{broken\n")
-    whole = config(tmp_path, "wiktextract:en-de:@dump.jsonl", output=str(tmp_path / "whole"))
+    write_dump(tmp_path / "dump.json")
+    whole = config(tmp_path, "wikidata:en-de:@dump.json", output=str(tmp_path / "whole"))
     build_lexicon(whole)
 
     def split(source_format, path):
-        return pieces.split_file(path, 1 << 14)
+        return pieces.split_file(path, 1 << 17)
 
     def read_shuffled(job, indices):
         assert len(indices) > 3
         yield from read_here(job, indices[::order])
 
     monkeypatch.setattr(formats.Format, "split", split)
-    parted = config(tmp_path, "wiktextract:en-de:@dump.jsonl", output=str(tmp_path / "parted"))
+    parted = config(tmp_path, "wikidata:en-de:@dump.json", output=str(tmp_path / "parted"))
     counts = build_lexicon(parted, read_shuffled)
     assert _digests(tmp_path / "parted") == _digests(tmp_path / "whole")
     (origin,) = counts["origins"].values()
-    assert origin["malformed_examples"][0].startswith("dump.jsonl:3001:")
+    assert origin["malformed_examples"][0].startswith("dump.json:3002:")
+
+
+def test_pieces_read_on_ray_give_the_same_bytes(tmp_path, monkeypatch, ray_session):
+    write_dump(tmp_path / "dump.json")
+    specs = ("wikidata:en-de:@dump.json", "tsv:en-fr:@fr.tsv")
+    (tmp_path / "fr.tsv").write_text(TSV)
+    build_lexicon(config(tmp_path, *specs, output=str(tmp_path / "here")))
+    monkeypatch.setattr(lexicon_command, "SMALL_BYTES", 0)
+    lexicon_command.build(config(tmp_path, *specs, output=str(tmp_path / "ray"), workers=2), Terminal(quiet=True))
+    assert _digests(tmp_path / "ray") == _digests(tmp_path / "here")

@@ -24,7 +24,7 @@ from csgen.report import label
 from csgen.sources.pairs import normalise
 from csgen.switch_job import PAIRS_DESCRIPTION
 
-_SMALL_BYTES = 256 << 20  # read before Ray has started
+SMALL_BYTES = 256 << 20  # read before Ray has started
 
 
 class ShowConfig(StageConfig):
@@ -71,7 +71,7 @@ def _place(config: LexiconBuildConfig, terminal: Terminal) -> ReadPieces:
     """Where pieces are read: a single one or little data in this process, since Ray takes longer to start."""
 
     def read_pieces(job: ReadJob, indices: list[int]) -> Iterator[CleanPiece]:
-        here = len(indices) == 1 or config.workers == 1 or job.num_bytes < _SMALL_BYTES
+        here = len(indices) == 1 or config.workers == 1 or job.num_bytes < SMALL_BYTES
         with terminal.progress("pieces", len(indices)) as advance:
             for piece in read_here(job, indices) if here else _read_on_ray(job, indices, config.workers):
                 yield piece

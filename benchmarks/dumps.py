@@ -25,10 +25,12 @@ from statistics import median
 from typing import Any
 
 from measure import print_table
+from wiki_dumps import make_wiki
 
 from csgen.files import open_input
 from csgen.readers.columns import Reading
 from csgen.readers.wikidata import read_wikidata
+from csgen.readers.wikipedia import read_langlinks
 from csgen.readers.wiktextract import read_wiktextract
 
 ENDINGS = (".gz", ".bz2")
@@ -87,7 +89,7 @@ def cut_texts(lines: Iterable[bytes], text_bytes: int) -> Iterator[bytes]:
     for line in lines:
         held.append(line)
         held_bytes += len(line)
-        if held_bytes >= min(STREAM_BYTES, text_bytes):
+        while held_bytes >= min(STREAM_BYTES, text_bytes):
             text = b"".join(held)
             cut = min(STREAM_BYTES, text_bytes) if text_bytes > STREAM_BYTES else len(text)
             yield text[:cut]
@@ -247,6 +249,9 @@ def make_translations(words: Words, senses: list[str]) -> Iterator[dict[str, Any
 DUMPS = (
     Dump("Wikidata", partial(make_file, make_entity), lambda files: read_wikidata(files[0], SOURCE, TARGETS)),
     Dump("wiktextract", partial(make_file, make_entry), lambda files: read_wiktextract(files[0], SOURCE, TARGETS)),
+    Dump(
+        "langlinks and page", partial(make_wiki, write_packed), lambda files: read_langlinks(files[0], SOURCE, TARGETS)
+    ),
 )
 
 

@@ -292,6 +292,7 @@ def test_a_seed_dictionary_of_other_languages_is_refused(vectors):
         (("a",), {"method": "csls"}, "csls needs two files of word vectors, got a alone"),
         (("a", "b"), {"target": "eng"}, "--source and --target must be two languages, both are en"),
         (("a.vec", "b.vec"), {"seed_dictionary": "x"}, "expected KIND:SRC-TGT:PATH"),
+        (("a", "b"), {"split": "dev"}, "--split is for a collection, and two files are given"),
         (("a",), {"source_licence": "CC0"}, "--source-licence is for two files"),
         (("a", "b", "c"), {}, "--inputs"),
     ],

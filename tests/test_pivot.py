@@ -133,8 +133,8 @@ def test_stage_writes_a_lexicon_like_any_other(lexicons, tmp_path):
     assert counts["entries"] == 3
     assert counts["dropped"] == {"identical source and target": 1}
     assert show_word(str(tmp_path / "out"), "haus").select("target", "weight", "origin", "licence").rows() == [
-        ("casa", pytest.approx(0.75 + 0.25 * 0.75), "pivot:en:tsv:de-en.tsv AND tsv:en-it.tsv", "de-en AND en-it"),
-        ("patria", pytest.approx(0.25 * 0.25), "pivot:en:tsv:de-en.tsv AND tsv:en-it.tsv", "de-en AND en-it"),
+        ("casa", pytest.approx(0.75 + 0.25 * 0.75), "pivot:en(tsv:de-en.tsv AND tsv:en-it.tsv)", "de-en AND en-it"),
+        ("patria", pytest.approx(0.25 * 0.25), "pivot:en(tsv:de-en.tsv AND tsv:en-it.tsv)", "de-en AND en-it"),
     ]
     assert read_table(str(tmp_path / "out"), "de").languages == ("it",)
 
@@ -144,6 +144,14 @@ def test_phrases_meet_whole(lexicons, tmp_path):
     assert show_word(str(tmp_path / "out"), "Rathaus")["target"].to_list() == ["municipio"]
 
 
+def test_a_pivot_of_a_pivot_names_both(lexicons, tmp_path):
+    run(lexicons, tmp_path / "out")
+    run([str(tmp_path / "out"), lexicons[1]], tmp_path / "again", source="de", target="en", through="it")
+    assert read_entries(str(tmp_path / "again"))["origin"].unique().to_list() == [
+        "pivot:it(pivot:en(tsv:de-en.tsv AND tsv:en-it.tsv) AND tsv:en-it.tsv)"
+    ]
+
+
 def test_both_directions_work_without_building_anything_anew(lexicons, tmp_path):
     run(lexicons, tmp_path / "out", source="it", target="de")
     assert show_word(str(tmp_path / "out"), "casa")["target"].to_list() == ["Haus"]
@@ -151,7 +159,7 @@ def test_both_directions_work_without_building_anything_anew(lexicons, tmp_path)
 
 def test_translations_are_cut_to_the_number_and_weight_asked_for(lexicons, tmp_path):
     run(lexicons, tmp_path / "one", max_translations=1)
-    run(lexicons, tmp_path / "heavy", min_weight=0.5)
+    run(lexicons, tmp_path / "heavy", threshold=0.5)
     for name in ("one", "heavy"):
         assert show_word(str(tmp_path / name), "haus")["target"].to_list() == ["casa"]
 

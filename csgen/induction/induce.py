@@ -108,6 +108,8 @@ class InduceConfig(StageConfig):
         for name in _NOT_FOR[self.chosen_method]:
             if getattr(self, name) != type(self).model_fields[name].default:
                 raise InputError(f"--{name.replace('_', '-')} says nothing to the method {self.chosen_method}")
+        if len(self.inputs) == 2 and self.split != "train":
+            raise InputError("--split is for a collection, and two files are given")
         if self.source_licence is not None and len(self.inputs) == 1:
             raise InputError("--source-licence is for two files; a collection says its own licence")
         if not of_vectors and self.threshold is not None and not 0 <= self.threshold <= 1:

@@ -22,7 +22,7 @@ from csgen.manifest import MANIFEST_NAME
 
 FAN_OUT = 20  # pivot words of a source word, and targets of a pivot word, at most: the heaviest
 
-_SLICE_WORDS = 1 << 15  # source words at a time, so that at most FAN_OUT**2 times as many paths are in memory
+_SLICE_WORDS = 1 << 14  # source words at a time, so that at most FAN_OUT**2 times as many paths are in memory
 
 
 class PivotConfig(StageConfig):
@@ -37,7 +37,7 @@ class PivotConfig(StageConfig):
     target: str = Field(description="language to translate into (ISO 639-1)")
     through: str = Field(description="the third language (ISO 639-1)")
     max_translations: int = Field(5, ge=1, le=FAN_OUT**2, description="most translations of a word, 1 or more")
-    min_weight: float = Field(0.02, ge=0, le=1, description="least probability of a translation, from 0 to 1")
+    threshold: float = Field(0.02, ge=0, le=1, description="least probability of a translation, from 0 to 1")
     identical: Literal["drop", "keep"] = Field(
         "drop", description="what to do with pairs of the same word on both sides, letter case aside"
     )
@@ -67,7 +67,7 @@ def pivot_lexicons(config: PivotConfig) -> dict[str, Any]:
         for source, target in ((config.source, config.through), (config.through, config.target))
     ]
     words = legs[0]["key"].n_unique()
-    pairs = pivot(legs[0], legs[1], config.min_weight)
+    pairs = pivot(legs[0], legs[1], config.threshold)
     counts: dict[str, Any] = {
         "words": words,
         "words without a translation": words - pairs["source"].n_unique(),
@@ -75,7 +75,7 @@ def pivot_lexicons(config: PivotConfig) -> dict[str, Any]:
     }
     cleaned, dropped = clean_pairs(pairs, config.identical)
     kept, beyond = cut(cleaned, config.max_translations)
-    kept = kept.with_columns(pl.format("pivot:{}:{}", pl.lit(config.through), "origin").alias("origin"))
+    kept = kept.with_columns(origin=pl.format("pivot:{}({})", pl.lit(config.through), "origin"))
     inputs = {
         _name(folder): {"files": describe_inputs({MANIFEST_NAME: join(folder, MANIFEST_NAME)})}
         for folder in config.lexicons
@@ -117,10 +117,10 @@ def join_leg(lexicons: Sequence[tuple[str, pl.DataFrame]], source: str, target: 
     return merge_parts(parts).entries
 
 
-def pivot(first: pl.DataFrame, second: pl.DataFrame, min_weight: float) -> pl.DataFrame:
+def pivot(first: pl.DataFrame, second: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """Pairs `line, source, target, weight, origin, licence` from the words of one leg to those of the next.
 
-    Both are what `join_leg` returns; `weight` is p(target | source), `min_weight` at least. The pivot words meet
+    Both are what `join_leg` returns; `weight` is p(target | source), `threshold` at least. The pivot words meet
     letter case aside, phrases whole. Only the FAN_OUT heaviest entries of a word are followed. `origin` and `licence`
     are those of all entries on the way. Pairs are ordered by folded source, then by falling weight, then by target.
     """
@@ -131,7 +131,7 @@ def pivot(first: pl.DataFrame, second: pl.DataFrame, min_weight: float) -> pl.Da
     )
     right = second.select("target", names, pivot="key", q="weight")
     forms = left.sort("key", "rank").unique("key", keep="first", maintain_order=True).select("key", "source")
-    parts = [_follow(part.with_columns(pl.col("o", "n").cast(pl.String)), right, min_weight) for part in _slices(left)]
+    parts = [_follow(part.with_columns(pl.col("o", "n").cast(pl.String)), right, threshold) for part in _slices(left)]
     found = pl.concat(parts).join(forms, on="key", how="left", maintain_order="left")
     return found.select(pl.int_range(1, pl.len() + 1).alias("line"), "source", "target", "weight", "origin", "licence")
 
@@ -143,12 +143,12 @@ def _slices(left: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield numbered.filter(pl.col("number").is_between(start, start + _SLICE_WORDS - 1))
 
 
-def _follow(left: pl.DataFrame, right: pl.DataFrame, min_weight: float) -> pl.DataFrame:
+def _follow(left: pl.DataFrame, right: pl.DataFrame, threshold: float) -> pl.DataFrame:
     """`key, target, weight, origin, licence` of all paths from some source words, added up by target."""
     pair = ["key", "target"]
     paths = left.join(right, on="pivot").with_columns(weight=pl.col("p") * pl.col("q"))
     # sorted, so that rounding does not depend on the order of the join
-    sums = paths.group_by(pair).agg(pl.col("weight").sort().sum()).filter(pl.col("weight") >= min_weight)
+    sums = paths.group_by(pair).agg(pl.col("weight").sort().sum()).filter(pl.col("weight") >= threshold)
     sums = sums.sort("key", "weight", "target", descending=[False, True, False])
     paths = paths.join(sums, on=pair, how="semi")
     for name, other in (("origin", "o"), ("licence", "n")):
@@ -162,9 +162,11 @@ def _unite(paths: pl.DataFrame, name: str, other: str) -> pl.DataFrame:
     named = pl.concat([paths.select(*pair, name), paths.select(*pair, pl.col(other).alias(name))]).unique()
     joined = named.sort(*pair, name).group_by(pair, maintain_order=True).agg(pl.col(name).str.join(JOINT))
     combinations = joined[name].unique()
-    united = [LICENCE_AND.join(sorted(_atoms(text))) for text in combinations]
+    united = [LICENCE_AND.join(sorted(_atoms(text, name))) for text in combinations]
     return joined.with_columns(pl.col(name).replace_strict(combinations, united, return_dtype=pl.String))
 
 
-def _atoms(text: str) -> set[str]:
-    return {atom for part in text.split(JOINT) for atom in part.split(LICENCE_AND)}
+def _atoms(text: str, name: str) -> set[str]:
+    """The single licences in joined ones; of origins, which may be pivots themselves, those of single sources."""
+    parts = text.split(JOINT)
+    return {atom for part in parts for atom in (part.split(LICENCE_AND) if name == "licence" else [part])}

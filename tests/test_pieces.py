@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.errors import InputError
@@ -48,6 +48,7 @@ def lines_of(text: bytes) -> list[bytes]:
     return re.findall(rb"[^\n]*\n|[^\n]+$", text)
 
 
+@settings(deadline=None)
 @given(
     text=TEXT,
     ending=st.sampled_from(["", ".gz", ".bz2", ".xz", ".zst"]),
@@ -64,6 +65,7 @@ def test_joined_pieces_give_the_files_lines_in_whole_blocks(text, ending, member
     assert all(block.endswith(b"\n") for block in blocks[:-1])
 
 
+@settings(deadline=None)
 @given(text=TEXT, piece_bytes=st.integers(1, 20))
 def test_line_belongs_to_the_piece_where_it_begins_or_right_before_which_the_piece_ends(text, piece_bytes):
     with TemporaryDirectory() as folder:
@@ -146,6 +148,7 @@ def test_endless_line_is_refused_with_its_number(tmp_path, ending):
         read(Piece(path), max_line_bytes=1000)
 
 
+@settings(deadline=None)
 @given(text=TEXT, limit=st.integers(1, 20), block_bytes=st.integers(1, 40))
 def test_lines_up_to_the_limit_are_read_and_longer_ones_refused(text, limit, block_bytes):
     with TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.errors import InputError
@@ -235,6 +235,7 @@ def test_malformed_line_has_its_number_and_reason(tmp_path, bad):
 NAMES = st.dictionaries(st.sampled_from(["en", "de", "fr", "ja"]), st.text(st.characters(exclude_categories=["Cs"])))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, NAMES, st.sampled_from(["Q5", "Q4167410"])), max_size=4))
 def test_line_by_its_layout_says_the_same_as_the_line_parsed(things):
     records = [

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from csgen.errors import InputError
@@ -147,6 +147,7 @@ def test_dangling_redirects_are_counted(tmp_path):
     assert reading.counts["redirects to words without translations"] == 2
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 7)), max_size=12))
 def test_redirects_lead_where_following_them_one_by_one_leads(links):
     hops = dict(reversed(links))  # the first of a title counts

@@ -428,6 +428,13 @@ def test_dumps_are_found_by_name_in_any_compression(tmp_path, ending):
     assert titles(FORMATS["langlinks"].read(str(tmp_path), "en", ("fr",))) == [("House", "fr", "Maison")]
 
 
+def test_page_dump_with_the_same_ending_comes_first(tmp_path):
+    links = write(tmp_path / "enwiki-langlinks.sql.bz2", bz2.compress(dump("langlinks", LANGLINKS, LINKS)))
+    for ending in (".gz", ".bz2"):
+        write(tmp_path / f"enwiki-page.sql{ending}", b"")
+    assert langlinks_files(links, "en", ("de",))[1] == str(tmp_path / "enwiki-page.sql.bz2")
+
+
 def test_folder_of_several_wikis_is_read_by_the_source_language(tmp_path):
     write_dumps(tmp_path, [(1, "fr", "Maison")], wiki="dewiki-20260101-")
     folder = write_dumps(tmp_path, [(1, "de", "Haus")])

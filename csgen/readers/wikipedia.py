@@ -24,7 +24,7 @@ _LANGUAGES_OF = {"no": {"nb", "no"}, "simple": {"en"}, "als": set[str]()}
 _CODES_OF = {"be": ("be", "be-tarask", "be-x-old"), "nb": ("nb", "no"), "no": ("nb", "no")}
 _SCRIPT = re.compile(r"-[A-Z][a-z]{3}")  # of zh-Hant
 
-_LANGLINKS = re.compile(r"^(?P<stem>(?:(?P<wiki>[a-z][a-z_]*?)wiki)?.*?)langlinks\.sql(?:\.\w+)?$")
+_LANGLINKS = re.compile(r"^(?P<stem>(?:(?P<wiki>[a-z][a-z_]*?)wiki)?.*?)langlinks(?P<ending>\.sql(?:\.\w+)?)$")
 _MAX_PAGE_ID = (1 << 32) - 1  # int unsigned in MediaWiki's tables; bounds the flags by page id
 
 _MAIN_NAMESPACE = 0
@@ -45,11 +45,11 @@ def langlinks_files(path: str, source: str, targets: tuple[str, ...]) -> list[st
     if languages and source.partition("-")[0] not in languages:
         raise InputError.at(langlinks, None, f"expected links from a wiki in {source}, got one in {min(languages)}")
     stem = langlinks[: -len(posixpath.basename(langlinks))] + name["stem"]
-    page = find_file(f"{stem}page.sql")
+    page = _find_dump(f"{stem}page", name["ending"])
     if page is None:
         wanted = f"{name['stem']}page.sql.gz"
         raise InputError.at(langlinks, None, f"expected {wanted} beside it: the titles of the linking pages; fetch it")
-    props = find_file(f"{stem}page_props.sql")
+    props = _find_dump(f"{stem}page_props", name["ending"])
     return [langlinks, page, *([props] if props else [])]
 
 
@@ -83,6 +83,11 @@ def read_last_langlinks(path: str, source: str, targets: tuple[str, ...]) -> Rea
     last = pairs.unique(["key", "target_language"], keep="last", maintain_order=True).drop("key")
     counts = reading.counts | {"earlier duplicates of a title": len(pairs) - len(last)}
     return Reading(last, reading.malformed, counts)
+
+
+def _find_dump(stem: str, ending: str) -> str | None:
+    """The dump with that ending, else in any compression."""
+    return stem + ending if exists(stem + ending) else find_file(f"{stem}.sql")
 
 
 def _find_langlinks(folder: str, source: str) -> str:

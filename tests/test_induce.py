@@ -152,6 +152,11 @@ def test_same_input_gives_the_same_bytes(collection, lexicon, tmp_path):
         assert file.read_bytes() == (tmp_path / "again" / file.relative_to(lexicon)).read_bytes()
 
 
+def test_seed_stands_in_the_manifest(collection, tmp_path):
+    induce_lexicon(config(collection, output=tmp_path / "out", seed=7))
+    assert Manifest.read(str(tmp_path / "out")).config["seed"] == 7
+
+
 def test_identical_pairs_stay_where_asked(collection, lexicon, tmp_path):
     induce_lexicon(config(collection, output=tmp_path / "kept", identical="keep"))
     assert show_word(str(tmp_path / "kept"), "debian")["target"][0] == "Debian"
@@ -293,6 +298,7 @@ def test_a_seed_dictionary_of_other_languages_is_refused(vectors):
         (("a", "b"), {"target": "eng"}, "--source and --target must be two languages, both are en"),
         (("a.vec", "b.vec"), {"seed_dictionary": "x"}, "expected KIND:SRC-TGT:PATH"),
         (("a", "b"), {"split": "dev"}, "--split is for a collection, and two files are given"),
+        (("a", "b"), {"method": "eflomal", "seed": 2}, "--seed says nothing to the method eflomal"),
         (("a",), {"source_licence": "CC0"}, "--source-licence is for two files"),
         (("a", "b", "c"), {}, "--inputs"),
     ],

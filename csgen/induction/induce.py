@@ -37,11 +37,11 @@ TEXT_TRANSLATIONS = 5  # of a word, by default; vectors: 1, since second neighbo
 VECTOR_METHODS = ("csls", "nearest")
 VECTOR_ENDINGS = tuple(f".vec{ending}" for ending in ("", *COMPRESSIONS))
 
-_TEXTS_ALONE = ("split", "max_phrase_words")
+_TEXTS_ALONE = ("split", "seed", "max_phrase_words")
 _VECTORS_ALONE = ("seed_dictionary", "max_words", "on_error")
 _NOT_FOR: dict[str, tuple[str, ...]] = {
     "align": _VECTORS_ALONE,
-    "eflomal": _VECTORS_ALONE,
+    "eflomal": (*_VECTORS_ALONE, "seed"),
     "csls": _TEXTS_ALONE,
     "nearest": (*_TEXTS_ALONE, "max_translations", "threshold"),
 }
@@ -64,6 +64,7 @@ class InduceConfig(StageConfig):
         description="align: word alignment; eflomal: the same by that program; csls: neighbours of each other by "
         "vectors, hubs marked down; nearest: nearest by cosine alone; by default align for texts, csls for vectors",
     )
+    seed: int = Field(1, ge=0, lt=2**63, description="of the alignment's draws; eflomal takes none")
     max_phrase_words: int = Field(3, ge=1, le=3, description="longest phrases of texts to learn, 1 to 3 words")
     max_translations: int | None = Field(
         None, ge=1, le=100, description="most translations of a word, 1 or more; by default 5 for texts, 1 for vectors"
@@ -163,7 +164,7 @@ def _induce_from_texts(config: InduceConfig) -> Induced:
     bitext = Bitext.from_texts(texts.source, texts.target, config.source, config.target)
     if not len(bitext):
         raise InputError(f"no sentence pairs are left to align: {bitext.counts}")
-    links = align(bitext) if config.chosen_method == "align" else align_with_eflomal(bitext)
+    links = align(bitext, config.seed) if config.chosen_method == "align" else align_with_eflomal(bitext)
     room = (config.max_translations or TEXT_TRANSLATIONS) + 1  # an identical pair may be dropped
     options = LexiconOptions(max_words=config.max_phrase_words, max_translations=room)
     if config.threshold is not None:

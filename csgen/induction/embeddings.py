@@ -30,7 +30,7 @@ class EmbeddingOptions(StageConfig):
     mutual: bool = Field(
         True, description="Keep a translation only if the source is among the translation's nearest as well."
     )
-    min_score: float = Field(-1.0, ge=-2, le=2, description="The least CSLS score of a translation, from -2 to 2.")
+    min_score: float = Field(-1.0, ge=-4, le=2, description="The least CSLS score of a translation, from -4 to 2.")
     max_translations: int = Field(1, ge=1, description="Translations of a word at most, the best ones.")
     temperature: float = Field(
         # Makes right translations among the best 5 likeliest, as MUSE's dictionary has them, for vectors of Debian's
@@ -73,7 +73,7 @@ def _find_nearest(source: Vectors, target: Vectors) -> tuple[_Rows, _Rows, NDArr
 
 
 def match(source: Matrix, target: Matrix, options: EmbeddingOptions) -> tuple[_Rows, _Rows, NDArray[np.float64]]:
-    """Rows of `source` and of `target` that translate each other, and their CSLS scores in [-2, 2]; by source row, the
+    """Rows of `source` and of `target` that translate each other, and their CSLS scores in [-4, 2]; by source row, the
     best first.
 
     CSLS (Conneau et al. 2018, https://arxiv.org/abs/1710.04087, eq. 3) is 2 cos(x, y) - r(x) - r(y). Two more

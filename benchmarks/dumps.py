@@ -195,9 +195,9 @@ def make_entry(words: Words) -> bytes:
     """Of all languages, as in the raw extract: a seventh is English, and of that a fifth is translated."""
     rng = words.rng
     if rng.random() < 0.02:
-        return (json.dumps({"title": words.text(2), "redirect": words.text(1)}) + "\n").encode()
+        return (json.dumps({"title": words.text(2), "redirect": rng.choice(words.known)}) + "\n").encode()
     code = "en" if rng.random() < 0.15 else rng.choice(LANGUAGES)
-    word = words.text(1) if code == "en" else words.name(code)
+    word = rng.choice(words.known) if code == "en" else words.name(code)  # an entry each, not by Zipf's law
     senses = [make_sense(words, code) for _ in range(rng.randint(1, 4))]
     entry: dict[str, Any] = {
         "senses": senses,

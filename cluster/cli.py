@@ -35,7 +35,7 @@ COMMANDS = {
         "fetch:fetch", "fetch texts in several languages, and English pairs with negatives", ("source",)
     ),
     "lexicon build": Command(
-        "lexicon:build", "make a lexicon of word lists and dictionaries", ("sources",)
+        "lexicon:build", "make a lexicon of word lists, dictionaries, dumps and other lexicons", ("sources",)
     ),
     "lexicon show": Command("lexicon:show", "show a word's translations", ("lexicon", "word")),
     "lexicon stats": Command(

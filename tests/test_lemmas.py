@@ -12,6 +12,7 @@ from csgen.lexicon.build import LexiconBuildConfig, build_lexicon
 from csgen.lexicon.entries import read_entries
 from csgen.lexicon.lemmas import INFLECTED_NAME, add_forms, has_lemmas, lexicon_table
 from csgen.lexicon.merge import MERGED_COLUMNS
+from csgen.plan import PlanConfig, make_plan
 from csgen.switching.policy import PRESETS, Policy
 from csgen.switching.switcher import Switcher
 
@@ -117,6 +118,15 @@ def test_manifest_counts_forms_and_hashes_their_files(lexicons):
 def test_lexicon_without_forms_says_how_to_build_them(lexicons):
     with pytest.raises(InputError, match=r"no inflected forms of en; build it with csgen lexicon build --lemmas"):
         switch(lexicons / "plain", "houses", inflected=True)
+
+
+def test_plan_tells_coverage_without_and_with_inflected_forms(lexicons, tmp_path):
+    (tmp_path / "pairs.tsv").write_text("query_id\tquery\tpassage_id\tpassage\tlabel\nq\thouses\tp\tthe house\t1\n")
+    options = {"pairs": str(tmp_path / "pairs.tsv"), "lexicon": str(lexicons / "inflected"), "languages": ("de",)}
+    made = make_plan(PlanConfig.from_options(options | {"inflected": True}))
+    assert made.coverage["running_ratio"][0] == pytest.approx(2 / 3)
+    assert made.coverage_without_forms["running_ratio"][0] == pytest.approx(1 / 3)
+    assert make_plan(PlanConfig.from_options(options)).coverage_without_forms is None
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -19,9 +19,10 @@ UNKNOWN = "unknown"  # the licence of formats that say none
 
 KINDS = [kind for kind in FORMATS if kind != SAMPLE]
 SPEC_FORM = (
-    f"KIND:SRC-TGT:PATH, such as muse:en-de:en-de.txt (KIND: {', '.join(KINDS)}; "
-    f"{', '.join(kind for kind in KINDS if FORMATS[kind].many_targets)} take several targets, en-de,it), "
-    "lexicon:PATH for another lexicon, or sample"
+    "KIND:SRC-TGT:PATH, such as muse:en-de:en-de.txt, "
+    f"KIND being one of {', '.join(kind for kind in KINDS if not FORMATS[kind].many_targets)} or, which take several "
+    f"targets at once as en-de,it, {', '.join(kind for kind in KINDS if FORMATS[kind].many_targets)}; "
+    "lexicon:PATH, another lexicon; or sample"
 )
 
 

@@ -17,12 +17,12 @@ from csgen.induction.candidates import (
     NULL,
     Candidates,
     Text,
-    compiled,
     find_candidates,
     find_place,
     longest_sentence,
     split_key,
 )
+from csgen.induction.kernels import compiled
 from csgen.induction.parallel import Bitext
 from csgen.switching.primitives import GOLDEN, mix
 
@@ -68,7 +68,7 @@ def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) 
     candidates = find_candidates(bitext)
     sides = bitext.source, bitext.target
 
-    def sample(backward: int) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
+    def sample(backward: int) -> Any:
         source, target = sides[::-1] if backward else sides
         text = Text(source.tokens, source.offsets, target.tokens, target.offsets)
         state = _start(candidates, len(source.words), len(target.words), len(target.tokens), backward, options.chains)
@@ -244,7 +244,7 @@ def _estimate(text: Any, state: Any, chain: int, with_fertility: bool) -> None:
 
 
 @compiled
-def _weigh(state: Any, chain: int, word: int, linked: int) -> float:
+def _weigh(state: Any, chain: int, word: int, linked: int) -> Any:
     return state.fertilities[word, chain, min(linked, MAX_FERTILITY)] / state.sources[word, chain]
 
 

@@ -3,19 +3,16 @@
 Brown et al. 1993, https://aclanthology.org/J93-2003. Knows neither the order of words nor their texts.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from csgen.induction.kernels import compiled
 from csgen.induction.parallel import Bitext
 from csgen.switching.primitives import mix
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 ITERATIONS = 2  # more of them make rare words gather the unlikeliest translations (seen for Russian)
 IDENTICAL = 10.0  # how much likelier equal words (names, numbers) are at first
@@ -23,8 +20,6 @@ FIRST = 0.01  # probability of any translation before the text is seen
 NULL = 0.2  # probability that a word translates none, as in eflomal
 COMMON = 20  # words over this frequency are no candidates where they meet but once
 MIN_PROBABILITY = 1e-3  # in its likeliest sentence and direction, of a pair to be kept
-
-compiled: Callable[[_Function], _Function] = njit(cache=True, nogil=True, error_model="numpy")
 
 _TINY = np.float32(1e-12)
 _HALF = np.uint64(32)
@@ -68,7 +63,8 @@ def find_candidates(bitext: Bitext) -> Candidates:
         nulls = [(count / max(1.0, count.sum())).astype(np.float32) for count in counts]
     values[:, 2:] = 0
     _keep_highest(text, keys, values, *nulls)
-    return Candidates(*_prune(keys, values, identical), (nulls[0], nulls[1]))
+    keys, values, identical = _prune(keys, values, identical)
+    return Candidates(keys, values, identical, (nulls[0], nulls[1]))
 
 
 def _same_words(bitext: Bitext) -> NDArray[np.int32]:
@@ -84,7 +80,7 @@ def _same_words(bitext: Bitext) -> NDArray[np.int32]:
 
 
 @compiled
-def find_place(keys: Any, source: int, target: int) -> int:
+def find_place(keys: Any, source: int, target: int) -> Any:
     """Where the pair is, or the empty place where it would be."""
     key = (np.uint64(source + 1) << _HALF) | np.uint64(target + 1)
     mask = np.uint64(len(keys) - 1)

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pyarrow as pa
-from numba import njit
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
+from csgen.induction.kernels import compiled
 from csgen.induction.sentences import Sentences, pair_sentences
 from csgen.lexicon.entries import fold_column
 from csgen.segment import UNSPACED_LANGUAGES, segment_bounds
@@ -111,8 +111,10 @@ def _tokenise(sentences: pl.Series, language: str) -> _Tokens:
 
 
 def _blocks(sentences: pl.Series) -> Iterator[pa.LargeStringArray]:
+    if sentences.is_empty():
+        return
     block_of = sentences.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy() // _BLOCK_BYTES
-    starts = np.flatnonzero(np.diff(block_of, prepend=-1)).tolist() if len(block_of) else []
+    starts = np.flatnonzero(np.diff(block_of, prepend=-1)).tolist()
     for start, end in zip(starts, [*starts[1:], len(sentences)], strict=True):
         yield sentences.slice(start, end - start).to_arrow().cast(pa.large_string())
 
@@ -147,7 +149,7 @@ def _split_elided(data: NDArray[np.uint8], pairs: Ids, counts: Offsets) -> tuple
     return room[: _split_at_apostrophes(data, pairs, counts, room, new_counts)], new_counts
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _split_at_apostrophes(data: Any, pairs: Any, counts: Any, split: Any, new_counts: Any) -> int:
     """Cut words behind the apostrophe that ends an elided word; returns the number of words."""
     filled, t = 0, 0
@@ -175,8 +177,8 @@ def _filter(spans: Offsets, source: Ids, target: Ids) -> tuple[Offsets, dict[str
     counts = {}
     empty = lengths.min(axis=1, initial=1 << 30) == 0
     long = lengths.max(axis=1, initial=0) > MAX_TOKENS
-    usual = lengths[~empty & ~long].sum(axis=0) + 1
-    expected = lengths[:, 0] * (usual[1] / usual[0])
+    fit = lengths[~empty & ~long]
+    expected = lengths[:, 0] * (np.median(fit[:, 1] / fit[:, 0]) if len(fit) else 1.0)
     uneven = (lengths[:, 1] > MAX_RATIO * expected + _RATIO_SLACK) | (
         expected > MAX_RATIO * lengths[:, 1] + _RATIO_SLACK
     )
@@ -190,7 +192,7 @@ def _filter(spans: Offsets, source: Ids, target: Ids) -> tuple[Offsets, dict[str
     return left[np.sort(first)], counts
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _hash_spans(tokens: Any, spans: Any) -> Any:
     hashes = np.empty(len(spans), np.uint64)
     for k in range(len(spans)):

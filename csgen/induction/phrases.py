@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
 from csgen.induction.aligner import Links
+from csgen.induction.kernels import compiled
 from csgen.induction.parallel import ELIDING_LANGUAGES, Bitext, Side
 from csgen.segment import UNSPACED_LANGUAGES
 
@@ -35,7 +35,7 @@ class LexiconOptions:
     min_count: int = 1  # of a word and its translation
     min_phrase_count: int = 2  # of a phrase of several words and its translation
     min_probability: float = 0.05  # of the translation, after the discount
-    discount: float = 0.5  # taken off every count: a translation seen once in two is worth less than 50 in a hundred
+    discount: float = 0.5  # taken off every count: seen once in two is worth less than fifty times in a hundred
     max_translations: int = 10  # of a word or phrase, the likeliest first
 
     def __post_init__(self) -> None:
@@ -56,7 +56,8 @@ def extract_lexicon(bitext: Bitext, links: Links, options: LexiconOptions | None
     frame = kept.with_columns(
         source=_join_words(kept.select(_SOURCE), bitext.source), target=_join_words(kept.select(_TARGET), bitext.target)
     )
-    ordered = frame.sort(
+    cut_off = (pl.col("t1") >= 0) & pl.col("target").str.contains(r"['\u2019]$")  # "image d'"
+    ordered = frame.filter(~cut_off).sort(
         "source_count", "source", "weight", "count", "target", descending=[True, False, True, True, False]
     )
     lines = pl.int_range(1, pl.len() + 1, dtype=pl.Int64)
@@ -81,6 +82,8 @@ def _count_phrases(bitext: Bitext, links: Links, options: LexiconOptions) -> pl.
 
 
 def _blocks(offsets: NDArray[np.int64]) -> list[tuple[int, int]]:
+    if len(offsets) == 1:
+        return []
     numbers = offsets[:-1] // _BLOCK_TOKENS
     starts = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
     return list(zip(starts, [*starts[1:], len(offsets) - 1], strict=True))
@@ -108,7 +111,7 @@ def _join_words(numbers: pl.DataFrame, side: Side) -> pl.Series:
     return texts
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _extract(
     source: Any,
     source_offsets: Any,
@@ -130,7 +133,7 @@ def _extract(
     return filled
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _symmetrise(forward: Any, backward: Any, grow: bool) -> Any:
     """The links of a sentence pair as a table (source words, target words)."""
     n, m = len(backward), len(forward)
@@ -159,7 +162,7 @@ def _symmetrise(forward: Any, backward: Any, grow: bool) -> Any:
     return links
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _grow(links: Any, union: Any, rows: Any, columns: Any) -> None:
     """Add links of the union beside links, diagonally too, while one of their words has none."""
     n, m = links.shape
@@ -176,7 +179,7 @@ def _grow(links: Any, union: Any, rows: Any, columns: Any) -> None:
                             links[x, y] = rows[x] = columns[y] = added = True
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _extract_pair(source: Any, target: Any, links: Any, max_words: int, phrases: Any, filled: int) -> int:
     """Write each pair of phrases whose words are linked to each other alone; returns the new end of `phrases`."""
     n, m = links.shape

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
+from csgen.induction.kernels import compiled
 from csgen.segment import UNSPACED_LANGUAGES
 
 _MAX_CELLS = 4_000_000  # of one text's table of sentence pairs; a larger text is left out
@@ -96,7 +96,7 @@ def _group(source: Sentences, target: Sentences) -> NDArray[np.int64]:
     return np.stack([starts[0][left], ends[0][left], starts[1][right], ends[1][right]], axis=1).astype(np.int64)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _length_cost(source: float, target: float, ratio: float) -> float:
     """-log of the probability that lengths differ as much, were one the other's translation."""
     mean = (source + target / ratio) / 2.0
@@ -104,7 +104,7 @@ def _length_cost(source: float, target: float, ratio: float) -> float:
     return -math.log(max(1e-30, math.erfc(distance / math.sqrt(2.0))))
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _pair_groups(groups: Any, source: Any, target: Any, ratio: float, beads: Any, costs: Any, pairs: Any) -> int:
     filled = 0
     for g in range(len(groups)):

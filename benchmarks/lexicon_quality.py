@@ -9,7 +9,6 @@ all lexicons are held against the other three quarters.
 
 import argparse
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -48,6 +47,16 @@ HEAD = (
     "lexicon", "entries", "words", "running tokens", "gold covered", "P@1", "P@5", "P@1, differing", "P@5, differing",
     "wordnet covered", "P@1", "P@5", "P@1, differing", "P@5, differing", "s", "CPU s", "MB",
 )  # fmt: skip
+
+# A process begins with the peak memory of the one that forked it, so a small one stands in between.
+LAUNCHER = """
+import json, resource, subprocess, sys
+done = subprocess.run(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+if done.returncode:
+    sys.exit(done.stdout)
+usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(json.dumps([usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024]))
+"""
 
 
 @dataclass(frozen=True)
@@ -129,13 +138,10 @@ def run_csgen(*arguments: str) -> Cost:
 def run(command: list[str]) -> Cost:
     """Run to the end, quietly; the command's own words if it fails."""
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            said.seek(0)
-            sys.exit(f"{' '.join(command)} failed:\n{said.read().decode()}")
-    return Cost(time.perf_counter() - start, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
+    done = subprocess.run([sys.executable, "-c", LAUNCHER, *command], capture_output=True, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr}")
+    return Cost(time.perf_counter() - start, *json.loads(done.stdout))
 
 
 def dictionary(name: str, source: str, target: str) -> Path:

@@ -329,20 +329,33 @@ def write_dump(path):
     path.write_text("[\n" + ",\n".join(lines) + ',\n{"type":"item","labels":{"en":{"de":\n]\n')
 
 
+def test_dump_is_read_into_several_languages_in_one_pass(tmp_path):
+    items = [{x: f"{x} name {n}" for x in ("en", "de", "it")} for n in range(5)]
+    lines = [
+        json.dumps({"type": "item", "id": f"Q{n}", "labels": {x: {"language": x, "value": v} for x, v in item.items()}})
+        for n, item in enumerate(items)
+    ]
+    (tmp_path / "dump.json").write_text("[\n" + ",\n".join(lines) + "\n]\n")
+    entries = read_entries(build(tmp_path, "wikidata:en-it,de:@dump.json"))
+    assert dict(entries["target_language"].value_counts().iter_rows()) == {"de": 5, "it": 5}
+    assert set(entries["licence"]) == {"CC0-1.0"}
+
+
+def split_small(source_format, path):
+    return pieces.split_file(path, 1 << 17) if path.endswith(".json") else [pieces.Piece(path)]
+
+
 @pytest.mark.parametrize("order", [1, -1])
 def test_pieces_give_the_same_bytes_as_the_whole_in_any_order(tmp_path, monkeypatch, order):
     write_dump(tmp_path / "dump.json")
     whole = config(tmp_path, "wikidata:en-de:@dump.json", output=str(tmp_path / "whole"))
     build_lexicon(whole)
 
-    def split(source_format, path):
-        return pieces.split_file(path, 1 << 17)
-
     def read_shuffled(job, indices):
         assert len(indices) > 3
         yield from read_here(job, indices[::order])
 
-    monkeypatch.setattr(formats.Format, "split", split)
+    monkeypatch.setattr(formats.Format, "split", split_small)
     parted = config(tmp_path, "wikidata:en-de:@dump.json", output=str(tmp_path / "parted"))
     counts = build_lexicon(parted, read_shuffled)
     assert _digests(tmp_path / "parted") == _digests(tmp_path / "whole")
@@ -356,5 +369,14 @@ def test_pieces_read_on_ray_give_the_same_bytes(tmp_path, monkeypatch, ray_sessi
     (tmp_path / "fr.tsv").write_text(TSV)
     build_lexicon(config(tmp_path, *specs, output=str(tmp_path / "here")))
     monkeypatch.setattr(lexicon_command, "SMALL_BYTES", 0)
+    placed, read_on_ray = [], lexicon_command._read_on_ray
+
+    def note(job, indices, workers):
+        placed.extend(indices)
+        return read_on_ray(job, indices, workers)
+
+    monkeypatch.setattr(lexicon_command, "_read_on_ray", note)
+    monkeypatch.setattr(formats.Format, "split", split_small)
     lexicon_command.build(config(tmp_path, *specs, output=str(tmp_path / "ray"), workers=2), Terminal(quiet=True))
+    assert len(placed) > 3
     assert _digests(tmp_path / "ray") == _digests(tmp_path / "here")

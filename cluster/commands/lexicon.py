@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -68,12 +69,13 @@ def build(config: LexiconBuildConfig, terminal: Terminal) -> Report:
 
 
 def _place(config: LexiconBuildConfig, terminal: Terminal) -> ReadPieces:
-    """Where pieces are read: a single one or little data in this process, since Ray takes longer to start."""
+    """Where pieces are read: of much data, those of parted sources on Ray; else here, since Ray takes long to start."""
 
     def read_pieces(job: ReadJob, indices: list[int]) -> Iterator[CleanPiece]:
-        here = len(indices) == 1 or config.workers == 1 or job.num_bytes < SMALL_BYTES
+        parted = [] if config.workers == 1 or job.num_bytes < SMALL_BYTES else job.parted()
+        rest = [index for index in indices if index not in {*parted}]
         with terminal.progress("pieces", len(indices)) as advance:
-            for piece in read_here(job, indices) if here else _read_on_ray(job, indices, config.workers):
+            for piece in chain(_read_on_ray(job, parted, config.workers), read_here(job, rest)):
                 yield piece
                 advance(1)
 
@@ -81,10 +83,11 @@ def _place(config: LexiconBuildConfig, terminal: Terminal) -> ReadPieces:
 
 
 def _read_on_ray(job: ReadJob, indices: list[int], workers: int | None) -> Iterator[CleanPiece]:
-    connect(workers)
-    from csgen.job import map_shards
+    if indices:
+        connect(workers)
+        from csgen.job import map_shards
 
-    return map_shards(read_piece, job, indices, workers)
+        yield from map_shards(read_piece, job, indices, workers)
 
 
 def show(config: ShowConfig, terminal: Terminal) -> Report:

@@ -38,6 +38,11 @@ class ReadJob:
     def num_bytes(self) -> int:
         return sum(mark["bytes"] for mark in self.marks.values())
 
+    def parted(self) -> list[int]:
+        """The pieces of sources that have several: those worth a worker. What is whole is small or cannot be split."""
+        counts = Counter(number for number, _ in self.pieces)
+        return [index for index, (number, _) in enumerate(self.pieces) if counts[number] > 1]
+
 
 @dataclass(frozen=True)
 class CleanPiece:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from csgen.lexicon.merge import PART_COLUMNS, join_duplicates, merge_parts
+from csgen.lexicon.merge import PART_COLUMNS, join_duplicates, merge_parts, split_origins
 
 LICENCES = {"muse": "CC BY-NC 4.0", "tsv": "CC0", "wordnet": "WordNet"}
 
@@ -29,6 +29,16 @@ def test_source_that_repeats_a_pair_adds_its_weights():
         ("run", "laufen"): 0.75,
         ("run", "rennen"): 0.25,
     }
+
+
+def test_same_word_of_two_source_languages_is_no_duplicate():
+    both = pl.concat([part(("chat", "x")), part(("chat", "x")).with_columns(source_language=pl.lit("fr"))])
+    assert len(join_duplicates(both)) == 2
+
+
+def test_licences_that_do_not_go_with_the_origins_are_one():
+    assert split_origins("a; b", "CC0; MIT") == [("a", "CC0"), ("b", "MIT")]
+    assert split_origins("a", "CC0; MIT") == [("a", "CC0, MIT")]
 
 
 def test_weight_is_the_mean_over_the_sources_that_have_the_word():

@@ -6,7 +6,7 @@ from typing import Literal
 import polars as pl
 
 from csgen.languages import language_scripts
-from csgen.lexicon.merge import JOINT
+from csgen.lexicon.merge import JOINT, split_origins
 from csgen.readers.columns import count_reasons, first_reason
 from csgen.segment import UNSPACED_LANGUAGES
 
@@ -95,8 +95,7 @@ def keep_commercial(entries: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, int]
 
 def _free_part(origin: str, licence: str) -> tuple[str, str, str | None]:
     """Of joined origins and their licences those that allow commercial use; else why the first does not."""
-    each = zip(origin.split(JOINT), licence.split(JOINT), strict=True)
-    judged = [(name, of_name, judge_licence(of_name)) for name, of_name in each]
+    judged = [(name, of_name, judge_licence(of_name)) for name, of_name in split_origins(origin, licence)]
     free = [(name, of_name) for name, of_name, reason in judged if reason is None]
     names, licences = (JOINT.join(part) for part in zip(*free, strict=True)) if free else (origin, licence)
     return names, licences, None if free else judged[0][2]

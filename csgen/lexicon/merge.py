@@ -37,7 +37,7 @@ class Merged:
 
 def join_duplicates(pairs: pl.DataFrame) -> pl.DataFrame:
     """The pairs of one source with those of equal key, target and languages joined into the first, weights added."""
-    pair = [name for name in ("key", "target", "target_language") if name in pairs.columns]
+    pair = [name for name in ("key", "target", *PAIR) if name in pairs.columns]
     return pairs.with_columns(pl.col("weight").sum().over(pair)).unique(pair, keep="first", maintain_order=True)
 
 
@@ -136,7 +136,7 @@ def _mark_origins(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[str, str
     Those that were joined by an earlier merge have a bit for each of their origins.
     """
     kinds = rows.select("origin", "licence").unique()
-    parts = [list(zip(o.split(JOINT), x.split(JOINT), strict=True)) for o, x in kinds.iter_rows()]
+    parts = [split_origins(*kind) for kind in kinds.iter_rows()]
     units = sorted({unit for units in parts for unit in units})
     places = {unit: place for place, unit in enumerate(units)}
     marks = [sum(1 << places[unit] for unit in {*units}) for units in parts]
@@ -145,6 +145,14 @@ def _mark_origins(rows: pl.DataFrame) -> tuple[pl.DataFrame, list[tuple[str, str
         for low in range(0, len(units), 64)
     ]
     return kinds.with_columns(columns), units
+
+
+def split_origins(origin: str, licence: str) -> list[tuple[str, str]]:
+    """The joined origins of an entry, each with its licence; as one where the licences do not go with the origins."""
+    origins, licences = origin.split(JOINT), licence.split(JOINT)
+    if len(origins) != len(licences):
+        return [(origin.replace(JOINT, ", "), licence.replace(JOINT, ", "))]
+    return list(zip(origins, licences, strict=True))
 
 
 def _name_origins(bits: tuple[int, ...], units: list[tuple[str, str]]) -> tuple[str, str]:

@@ -5,6 +5,7 @@ Markov model with fertilities under sparse priors. It differs in that it begins 
 equal words translate each other, and draws numbers by their place, so that a seed gives the same links everywhere.
 """
 
+import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -54,12 +55,16 @@ class Links:
 class AlignerOptions:
     """How long to sample. More chains give steadier links, and sweeps better ones; time grows with both."""
 
-    sweeps: int = 20  # over the text
+    sweeps: int | None = None  # over the text; none: 10 to 40, the more the smaller it is
     chains: int = 4  # independent ones, whose probabilities are averaged
 
     def __post_init__(self) -> None:
-        if self.sweeps < 1 or not 1 <= self.chains <= 64:
+        if (self.sweeps is not None and self.sweeps < 1) or not 1 <= self.chains <= 64:
             raise InputError(f"sweeps must be 1 or more and chains 1 to 64, got {self.sweeps} and {self.chains}")
+
+    def sweeps_over(self, pairs: int) -> int:
+        """The number of sweeps for a text of so many sentence pairs."""
+        return self.sweeps or round(min(40.0, max(10.0, 2000 / math.sqrt(max(1, pairs)))))
 
 
 def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) -> Links:
@@ -67,6 +72,7 @@ def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) 
     options = options or AlignerOptions()
     candidates = find_candidates(bitext)
     sides = bitext.source, bitext.target
+    sweeps = options.sweeps_over(len(bitext))
 
     def sample(backward: int) -> Any:
         source, target = sides[::-1] if backward else sides
@@ -74,9 +80,7 @@ def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) 
         state = _start(candidates, len(source.words), len(target.words), len(target.tokens), backward, options.chains)
         key = np.uint64((2 * seed + backward) & 0xFFFFFFFFFFFFFFFF)
         first = np.ascontiguousarray(candidates.values[:, backward])
-        return _sample(
-            text, candidates.keys, first, candidates.nulls[backward], state, backward == 1, options.sweeps, key
-        )
+        return _sample(text, candidates.keys, first, candidates.nulls[backward], state, backward == 1, sweeps, key)
 
     with ThreadPoolExecutor(2) as pool:
         forward, backward = pool.map(sample, (0, 1))

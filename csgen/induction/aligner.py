@@ -64,7 +64,7 @@ class AlignerOptions:
 
     def sweeps_over(self, pairs: int) -> int:
         """The number of sweeps for a text of so many sentence pairs."""
-        return self.sweeps or round(min(40.0, max(10.0, 2000 / math.sqrt(max(1, pairs)))))
+        return self.sweeps or round(min(40.0, max(10.0, 3000 / math.sqrt(max(1, pairs)))))
 
 
 def align(bitext: Bitext, seed: int = 1, options: AlignerOptions | None = None) -> Links:

@@ -17,7 +17,8 @@ from kernel import BATCH_ROWS, switch_all
 from measure import Contender, print_table, ratio, take_turns
 from workload import COLUMNS, Workload, describe_machine, open_workload
 
-from csgen.lexicon.table import Table, compile_table, read_table, write_table
+from csgen.lexicon.compiler import compile_table
+from csgen.lexicon.table import Table, read_table, write_table
 from csgen.schema import pair_schema
 from csgen.switching.policy import Policy
 from csgen.switching.switcher import Switcher

@@ -13,7 +13,8 @@ import pyarrow as pa
 from measure import Contender, print_table, ratio, take_turns
 from workload import DATA, SAMPLE, describe_machine, open_workload
 
-from csgen.lexicon.table import Table, compile_table
+from csgen.lexicon.compiler import compile_table
+from csgen.lexicon.table import Table
 from csgen.readers.lines import read_muse, read_tsv
 from csgen.switching.policy import Policy
 from csgen.switching.switcher import Switcher

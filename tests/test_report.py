@@ -12,8 +12,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from csgen.errors import InputError
+from csgen.lexicon.compiler import compile_table
 from csgen.lexicon.coverage import coverage
-from csgen.lexicon.table import compile_table
 from csgen.manifest import Manifest
 from csgen.plots import plot_coverage, plot_realised_ratios, write_plots
 from csgen.report import show_pairs, summarise_sides, switch_summary, switch_summary_json

@@ -12,7 +12,7 @@ from reference import switch as reference_switch
 from reference import words_of
 
 from csgen.errors import InputError
-from csgen.lexicon.table import compile_table
+from csgen.lexicon.compiler import compile_table
 from csgen.segment import segment_bounds
 from csgen.switching.policy import Policy
 from csgen.switching.spans import undo_switches

@@ -10,6 +10,7 @@ from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.files import join, refuse_finished
 from csgen.lexicon import filters
+from csgen.lexicon.compiler import compile_tables
 from csgen.lexicon.corpus import count_corpus
 from csgen.lexicon.entries import DUPLICATE, ENTRIES_NAME, STAGE, write_entries
 from csgen.lexicon.lemmas import INFLECTED_FOLDER, INFLECTED_NAME, add_forms, has_lemmas
@@ -26,7 +27,6 @@ from csgen.lexicon.reading import (
     refuse_malformed,
 )
 from csgen.lexicon.sources import SPEC_FORM, LexiconSource, parse_sources, refuse_twins
-from csgen.lexicon.table import compile_tables
 from csgen.manifest import Manifest, describe_files
 from csgen.readers.formats import FORMATS
 

@@ -4,7 +4,8 @@ import tempfile
 
 import polars as pl
 
-from csgen.lexicon.table import compile_tables, read_table
+from csgen.lexicon.compiler import compile_tables
+from csgen.lexicon.table import read_table
 from csgen.planning import count_tokens
 from csgen.sources.pairs import list_shards, normalise, read_shard
 from csgen.switching.policy import Policy

@@ -35,7 +35,7 @@ MAX_KEY_BYTES = (1 << 16) - 2  # lengths have 16 bits, all ones are a free row's
 _ONE = 1 << 32
 _LINE = 8  # words of a cache line
 # A hash table half full is the faster one, while it fits a cache; beyond, its bytes count for more.
-_LOAD, _LARGE_LOAD, _LARGE = 0.5, 0.75, 1 << 20
+_LOAD, _LARGE_LOAD, _LARGE = 0.5, 0.78, 1 << 20
 
 
 def compile_tables(entries: pl.DataFrame, folder: str) -> list[str]:

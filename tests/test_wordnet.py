@@ -192,3 +192,10 @@ def test_join_is_the_same_as_an_obvious_one(tmp_path_factory, english, german, f
     found = rows(read_wordnet(folder, "en", ("de", "fr")), "source", "target", "target_language", "weight")
     assert {row[:3]: row[3] for row in found} == {key: len(synsets) for key, synsets in expected.items()}
     assert len(found) == len(expected)
+
+
+def test_gaps_are_no_lemmas_and_are_counted(tmp_path):
+    italian = OLD_ITALIAN + "10114209-n\tlemma\tGAP!\n00004475-n\tlemma\tPSEUDOGAP!\n"
+    reading = read_wordnet(write(tmp_path, eng=ENGLISH, ita=italian), "en", ("it",))
+    assert {target for _, target in rows(reading, "source", "target")} == {"cane", "cane domestico"}
+    assert reading.counts["synsets for which the language has no word"] == 2

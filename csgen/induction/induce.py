@@ -67,13 +67,13 @@ class InduceConfig(StageConfig):
     seed: int = Field(1, ge=0, lt=2**63, description="of the alignment's draws; eflomal takes none")
     max_phrase_words: int = Field(3, ge=1, le=3, description="longest phrases of texts to learn, 1 to 3 words")
     max_translations: int | None = Field(
-        None, ge=1, le=100, description="most translations of a word, 1 or more; by default 5 for texts, 1 for vectors"
+        None, ge=1, le=100, description="most translations of a word, 1 to 100; by default 5 for texts, 1 for vectors"
     )
     threshold: float | None = Field(
         None,
-        ge=-2,
+        ge=-4,
         le=2,
-        description="least translation probability of texts, 0 to 1 (by default 0.05), or least CSLS score, -2 to 2 "
+        description="least translation probability of texts, 0 to 1 (by default 0.05), or least CSLS score, -4 to 2 "
         "(by default -1)",
     )
     seed_dictionary: str | None = Field(
@@ -81,7 +81,7 @@ class InduceConfig(StageConfig):
         description="word list (KIND:SRC-TGT:PATH) by which vectors are rotated onto each other; without one they must "
         "be aligned",
     )
-    max_words: int = Field(200_000, ge=1, description="words of each file of vectors, the first ones")
+    max_words: int = Field(200_000, ge=1, description="words of each file of vectors, the first ones, 1 or more")
     on_error: Literal["fail", "skip"] = Field("fail", description="what to do with a broken line of vectors")
     identical: Literal["drop", "keep"] = Field(
         "drop", description="what to do with pairs of the same word on both sides, letter case aside"

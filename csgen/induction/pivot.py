@@ -36,7 +36,7 @@ class PivotConfig(StageConfig):
     source: str = Field(description="language to translate from (ISO 639-1)")
     target: str = Field(description="language to translate into (ISO 639-1)")
     through: str = Field(description="the third language (ISO 639-1)")
-    max_translations: int = Field(5, ge=1, le=FAN_OUT**2, description="most translations of a word, 1 or more")
+    max_translations: int = Field(5, ge=1, le=FAN_OUT**2, description=f"most translations of a word, 1 to {FAN_OUT**2}")
     threshold: float = Field(0.02, ge=0, le=1, description="least probability of a translation, from 0 to 1")
     identical: Literal["drop", "keep"] = Field(
         "drop", description="what to do with pairs of the same word on both sides, letter case aside"

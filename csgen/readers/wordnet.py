@@ -22,7 +22,8 @@ _FOLDER_DEPTH = 3  # wns/deu/wn-data-deu.tab
 _SYNSET = r"(\d{8}-[nvarsp]|^i\d+)$"  # 00001740-n or eng-30-00001740-n; in the Interlingual Index i35545
 _MAX_PAIRS = 50_000_000  # a hundred times as many as the largest of the real ones have
 
-_LEFT_OUT = {"def": "definitions", "exe": "examples"}
+_LEFT_OUT = {"def": "definitions", "exe": "examples", "gap": "synsets for which the language has no word"}
+_GAPS = ["GAP!", "PSEUDOGAP!"]  # what MultiWordNet writes in place of a lemma
 _OTHER_RELATIONS = "other relations"
 
 
@@ -137,6 +138,8 @@ def _parse(lines: pl.DataFrame, language: str | None) -> pl.DataFrame:
         relation=kind.str.replace(r"^[a-z]{2,3}:", ""),
         lemma=fields.list.get(2, null_on_oob=True).str.replace_all("_", " ", literal=True).str.strip_chars(),
     )
+    is_gap = (pl.col("relation") == "lemma") & pl.col("lemma").is_in(_GAPS)
+    split = split.with_columns(relation=pl.when(is_gap).then(pl.lit("gap")).otherwise("relation"))
     codes = {code: _language_of(code) for code in split["code"].drop_nulls().unique()}
     named = pl.col("code").replace_strict(codes, return_dtype=pl.String) if codes else pl.lit(None, pl.String)
     rules = {

@@ -64,7 +64,7 @@ class InduceConfig(StageConfig):
         description="align: word alignment; eflomal: the same by that program; csls: neighbours of each other by "
         "vectors, hubs marked down; nearest: nearest by cosine alone; by default align for texts, csls for vectors",
     )
-    seed: int = Field(1, ge=0, lt=2**63, description="of the alignment's draws; eflomal takes none")
+    seed: int = Field(1, ge=0, lt=2**63, description="seed of the alignment's draws, 0 or more; eflomal takes none")
     max_phrase_words: int = Field(3, ge=1, le=3, description="longest phrases of texts to learn, 1 to 3 words")
     max_translations: int | None = Field(
         None, ge=1, le=100, description="most translations of a word, 1 to 100; by default 5 for texts, 1 for vectors"

@@ -79,6 +79,14 @@ def test_manifest_counts_what_came_of_each_source(files):
     ]
 
 
+def test_every_malformed_line_stands_among_the_rejects(files):
+    output = build(files, "muse:en-de:@en-de.txt", "tsv:en-fr:@fr.tsv")
+    rejects = Path(output, "rejects.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in rejects] == [
+        {"path": "fr.tsv", "row": 4, "reason": "expected 2 or 3 fields separated by tabs"}
+    ]
+
+
 def test_manifest_hashes_inputs_and_every_file(files):
     output = build(files, "muse:en-de:@en-de.txt")
     manifest = Manifest.read(output)

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from csgen.config import StageConfig
 from csgen.errors import InputError
-from csgen.files import join, refuse_finished
+from csgen.files import join, refuse_finished, replace_file
 from csgen.lexicon import filters
 from csgen.lexicon.compiler import compile_tables
 from csgen.lexicon.corpus import count_corpus
@@ -28,14 +28,14 @@ from csgen.lexicon.reading import (
 )
 from csgen.lexicon.sources import SPEC_FORM, LexiconSource, parse_sources, refuse_twins
 from csgen.manifest import Manifest, describe_files
+from csgen.readers.columns import count_reasons
 from csgen.readers.formats import FORMATS
 
-_PLACE = {
-    "output",
-    "sources",
-    "corpus",
-    "workers",
-}  # options that do not decide what the lexicon holds, or are told otherwise
+REJECTS_NAME = "rejects.jsonl"
+NUM_EXAMPLES = 5  # of malformed lines in the manifest; all of them stand among the rejects
+
+# Options that do not decide what the lexicon holds, or are told otherwise.
+_PLACE = {"output", "sources", "corpus", "workers"}
 
 
 class LexiconBuildConfig(StageConfig):
@@ -104,12 +104,13 @@ def build_lexicon(config: LexiconBuildConfig, read_pieces: ReadPieces = read_her
     job = open_sources(sources, config.identical, config.row_filters)
     read = _read_all(job, read_pieces)
     corpus = _count_corpus(config, read)
-    parts, counts = [], {}
+    parts, rejects, counts = [], [], {}
     inputs: dict[str, Any] = {}
     for source, whole in read:
         refuse_malformed(source, whole, config.max_malformed)
         part, dropped = _filter_source(config, source, whole, corpus)
         parts.append((source.name, part))
+        rejects.append(whole.malformed.select("reason", path=pl.lit(source.file_name), row="line"))
         inputs[source.name] = {"files": describe_inputs(job, source)} | whole.about
         counts[source.name] = _count_source(source, whole, dropped, len(part))
     del read
@@ -123,7 +124,13 @@ def build_lexicon(config: LexiconBuildConfig, read_pieces: ReadPieces = read_her
         inputs["corpus"] = {"language": language, "words": len(histogram), "tokens": int(histogram["count"].sum())}
     forms = _inflect(merged.entries, corpus) if config.lemmas else None
     return write_lexicon(
-        merged.entries, config.output, config=options, inputs=inputs, counts=_count(counts, merged), forms=forms
+        merged.entries,
+        config.output,
+        config=options,
+        inputs=inputs,
+        counts=_count(counts, merged),
+        forms=forms,
+        rejects=pl.concat(rejects).select("path", "row", "reason").sort("path", "row", "reason"),
     )
 
 
@@ -135,13 +142,14 @@ def write_lexicon(
     inputs: dict[str, Any],
     counts: dict[str, Any],
     forms: pl.DataFrame | None = None,
+    rejects: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """Write finished entries as a lexicon: entries, compiled tables and, last, the manifest; returns its counts.
 
     `entries` are those of csgen.lexicon.merge.merge_parts, which one source alone goes through too; `forms` are entries
-    of inflected forms, for a second table. `config`, `inputs` and `counts` are what the manifest says of how they were
-    made; the number of entries, and of words and entries by pair of languages, are added to `counts`. A finished
-    output is refused.
+    of inflected forms, for a second table; `rejects` lines that are no pairs, with path, row and reason. `config`,
+    `inputs` and `counts` are what the manifest says of how they were made; the number of entries, and of words and
+    entries by pair of languages, are added to `counts`. A finished output is refused.
     """
     refuse_finished(output)
     counts = {"entries": len(entries), "languages": _count_languages(entries)} | counts
@@ -156,6 +164,10 @@ def write_lexicon(
         both = pl.concat([part.select(columns) for part in (inflected, forms)])
         tables = compile_tables(both, join(output, INFLECTED_FOLDER))
         names += [INFLECTED_NAME, *(f"{INFLECTED_FOLDER}/{name}" for name in tables)]
+    if rejects is not None and len(rejects):
+        with replace_file(join(output, REJECTS_NAME)) as stream:
+            rejects.write_ndjson(stream)
+        names.append(REJECTS_NAME)
     files = describe_files(output, names)
     Manifest(stage=STAGE, config=config, inputs=inputs, counts=counts, files=files).write(output)
     return counts
@@ -228,8 +240,10 @@ def _count_source(
     source: LexiconSource, whole: CleanPiece, dropped: dict[str, int], num_entries: int
 ) -> dict[str, Any]:
     return whole.counts | {
-        "malformed": whole.malformed,
-        "malformed_examples": [f"{source.file_name}:{line}: {reason}" for line, reason in whole.examples],
+        "malformed": count_reasons(whole.malformed["reason"]),
+        "malformed_examples": [
+            f"{source.file_name}:{line}: {reason}" for line, reason in whole.malformed.head(NUM_EXAMPLES).rows()
+        ],
         "dropped": {reason: number for reason, number in dropped.items() if number},
         "entries": num_entries,
     }

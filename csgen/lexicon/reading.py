@@ -17,11 +17,9 @@ from csgen.lexicon.entries import clean_pairs, read_entries
 from csgen.lexicon.filters import RowFilters
 from csgen.lexicon.merge import PART_COLUMNS
 from csgen.lexicon.sources import LEXICON, LexiconSource
-from csgen.readers.columns import Reading, count_reasons
+from csgen.readers.columns import Reading
 from csgen.readers.formats import FORMATS
 from csgen.readers.pieces import Piece
-
-NUM_EXAMPLES = 5
 
 
 @dataclass(frozen=True)
@@ -51,8 +49,7 @@ class CleanPiece:
     index: int
     pairs: pl.DataFrame  # key, source, target, weight; target_language, origin, licence where they differ by row
     counts: dict[str, int]  # of the reader, "lines" and "blank" among them, and "pairs"
-    malformed: dict[str, int] = field(default_factory=dict)
-    examples: tuple[tuple[int, str], ...] = ()  # line and reason of the first malformed ones
+    malformed: pl.DataFrame  # line and reason of each malformed line
     dropped: dict[str, int] = field(default_factory=dict)
     licence: str | None = None
     about: dict[str, str] = field(default_factory=dict)
@@ -100,8 +97,7 @@ def read_piece(job: ReadJob, index: int) -> CleanPiece:
         index,
         left.drop("line"),
         reading.counts | {"pairs": len(reading.pairs)},
-        count_reasons(reading.malformed["reason"]),
-        tuple(reading.malformed.head(NUM_EXAMPLES).rows()),
+        reading.malformed,
         dropped | filtered,
         reading.licence,
         reading.about,
@@ -122,19 +118,17 @@ def _read_lexicon(source: LexiconSource) -> Reading:
 
 def join_pieces(pieces: Sequence[CleanPiece]) -> CleanPiece:
     """All pieces of one source, in its order, as one."""
-    counts, malformed, dropped = Counter[str](), Counter[str](), Counter[str]()
-    examples: list[tuple[int, str]] = []
+    counts, dropped = Counter[str](), Counter[str]()
+    malformed: list[pl.DataFrame] = []
     for piece in pieces:
-        examples += [(counts["lines"] + line, reason) for line, reason in piece.examples]
+        malformed.append(piece.malformed.with_columns(pl.col("line") + counts["lines"]))
         counts.update(piece.counts)
-        malformed.update(piece.malformed)
         dropped.update(piece.dropped)
     return CleanPiece(
         pieces[0].index,
         pl.concat([piece.pairs for piece in pieces]),
         dict(counts),
-        dict(sorted(malformed.items())),
-        tuple(examples[:NUM_EXAMPLES]),
+        pl.concat(malformed),
         dict(dropped),
         next((piece.licence for piece in pieces if piece.licence), None),
         {name: text for piece in reversed(pieces) for name, text in piece.about.items()},
@@ -155,9 +149,9 @@ def name_columns(source: LexiconSource, whole: CleanPiece, licence: str) -> pl.D
 
 def refuse_malformed(source: LexiconSource, whole: CleanPiece, max_malformed: float) -> None:
     """An InputError where more of the lines are malformed than `max_malformed`: most likely the wrong file."""
-    lines, malformed = whole.counts["lines"] - whole.counts["blank"], sum(whole.malformed.values())
+    lines, malformed = whole.counts["lines"] - whole.counts["blank"], len(whole.malformed)
     if malformed > max_malformed * lines:
-        line, reason = whole.examples[0]
+        line, reason = whole.malformed.row(0)
         message = (
             f"{reason}; {malformed} of {lines} lines are malformed, above --max-malformed {max_malformed}: "
             f"is it a {source.kind} file?"

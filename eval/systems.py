@@ -1,0 +1,163 @@
+"""Systems: whatever gives a run for a cell. Rankers find passages by themselves, rerankers reorder
+candidates; anything that scores pairs of texts is a reranker.
+
+Knows no model and no index: what needs one comes from outside, as a Ranker or a Scorer.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from csgen.errors import CsgenError, InputError
+from csgen.files import find_file
+from csgen.sources.draws import counter, hash_texts, mix
+from eval.benchmark import Reading
+from eval.pool import ScorePool
+from eval.settings import Cell
+from eval.trec import check_run, rank_run, read_run, refuse_other_split
+
+BLOCK_PAIRS = 50_000  # pairs scored between two writes of the pool: what a killed process loses at most
+
+
+class Scorer(Protocol):
+    """Scores pairs of texts: a reranker, an encoder, a lexical measure."""
+
+    def score(self, pairs: pa.Table) -> NDArray[np.float32]:
+        """One score a pair, the higher the more relevant; `pairs` has the columns query and passage (string).
+
+        A score is a function of the two texts alone.
+        """
+        ...
+
+
+class Ranker(Protocol):
+    """Finds passages for a cell's queries by itself."""
+
+    def rank(self, reading: Reading, top_k: int) -> pl.DataFrame:
+        """`query_id, passage_id, score` with at most `top_k` passages a query; queries without a hit are missing."""
+        ...
+
+
+class Reranker(Protocol):
+    """Gives candidates another order."""
+
+    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
+        """The rows of `candidates` (query_id, passage_id, score) with other scores."""
+        ...
+
+
+class Oracle:
+    """The candidates in the order of their grades; equal grades keep the candidates' order."""
+
+    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
+        grades = reading.qrels.rename({"score": "grade"})
+        ranked = rank_run(candidates).join(grades, on=["query_id", "passage_id"], how="left", maintain_order="left")
+        return ranked.select(
+            "query_id", "passage_id", score=pl.col("grade").fill_null(0).clip(0) + 1 / (1 + pl.col("rank"))
+        )
+
+
+@dataclass(frozen=True)
+class RandomOrder:
+    """The candidates in an order drawn from seed, query id and passage id."""
+
+    seed: int
+
+    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
+        salt = np.uint64(mix(np.full(1, counter(self.seed + 1)))[0])
+        drawn = mix(mix(_hash_column(candidates["query_id"]) ^ salt) ^ _hash_column(candidates["passage_id"]))
+        scores = pl.Series((drawn >> np.uint64(40)) / 2.0**24, dtype=pl.Float64)  # 24 bits: what a float32 tells apart
+        return candidates.with_columns(score=scores)
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Runs of any system, from files: `path` with the cell's own in place of {cell} and the others."""
+
+    path: str
+    seed: int
+
+    def file_of(self, benchmark: str, cell: Cell) -> str:
+        """The file of a cell, plain or compressed; an InputError where there is none."""
+        path = self.path.format(
+            benchmark=benchmark, setting=cell.setting, cell=cell.name, query_language=cell.query_language,
+            passage_language=cell.passage_language, seed=self.seed,
+        )  # fmt: skip
+        if (found := find_file(path)) is None:
+            raise InputError.at(path, None, f"no such run, plain or compressed; the cell {cell.name} needs one")
+        return found
+
+    def rank(self, reading: Reading, top_k: int) -> pl.DataFrame:
+        path = self.file_of(reading.benchmark.name, reading.cell)
+        run = read_run(path)
+        benchmark = reading.benchmark
+        refuse_other_split(run, path, benchmark.qrels, benchmark.qrels_path)
+        check_run(run, path, benchmark.query_ids(reading.cell.query_languages), reading.passages["passage_id"])
+        return run.join(reading.queries, on="query_id", how="semi").select("query_id", "passage_id", "score")
+
+
+def take_over(hits: pl.DataFrame, reading: Reading) -> pl.DataFrame:
+    """Hits of another cell as candidates of this one, by the ids that the languages of a collection share."""
+    own = reading.passages.select("id", pl.col("passage_id").alias("own_id"))
+    return (
+        hits.join(reading.queries, on="query_id", how="semi")
+        .join(own, left_on="passage_id", right_on="id")
+        .select("query_id", pl.col("own_id").alias("passage_id"), "score")
+    )
+
+
+@dataclass(frozen=True)
+class PairReranker:
+    """Candidates in the order of a scorer's scores; each pair of texts is scored once for all cells and runs."""
+
+    scorer: Scorer
+    key: str  # names the scorer and all that its scores depend on
+    pool: ScorePool
+
+    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
+        texts = _join_texts(candidates, reading)
+        hashes = texts.select(query=_hashed("query"), passage=_hashed("passage"))
+        scores = self.pool.find(self.key, hashes)
+        if (unknown := np.isnan(scores)).any():
+            missing = texts.with_columns(query_hash=hashes["query"], passage_hash=hashes["passage"]).filter(unknown)
+            self._score(missing.unique(["query_hash", "passage_hash"], keep="first", maintain_order=True))
+            scores = self.pool.find(self.key, hashes)
+        return candidates.with_columns(score=pl.Series(scores, dtype=pl.Float64))
+
+    def _score(self, pairs: pl.DataFrame) -> None:
+        for block in pairs.iter_slices(BLOCK_PAIRS):
+            scores = np.asarray(self.scorer.score(block.select("query", "passage").to_arrow()), np.float32)
+            if scores.shape != (len(block),):
+                raise CsgenError(f"{self.key}: expected {len(block)} scores, one a pair, got shape {scores.shape}")
+            if not np.isfinite(scores).all():
+                row = int(np.argmin(np.isfinite(scores)))
+                query, passage = block.row(row)[:2]
+                raise CsgenError(
+                    f"{self.key}: score {scores[row]} for the query {query[:60]!r}, passage {passage[:60]!r}"
+                )
+            hashes = block.select(query="query_hash", passage="passage_hash")
+            self.pool.add(self.key, hashes.with_columns(score=pl.Series(scores)))
+
+
+def _join_texts(found: pl.DataFrame, reading: Reading) -> pl.DataFrame:
+    """`query, passage` of each row of `found`, in its order."""
+    queries = reading.queries.select("query_id", pl.col("text").alias("query"))
+    joined = found.join(queries, on="query_id", how="left", maintain_order="left")
+    passages = reading.passage_texts(found["passage_id"])
+    return joined.join(passages, on="passage_id", how="left", maintain_order="left").select("query", "passage")
+
+
+def _hashed(name: str) -> pl.Expr:
+    return pl.col(name).map_batches(lambda texts: pl.Series(_hash_column(texts), dtype=pl.UInt64), pl.UInt64)
+
+
+def _hash_column(texts: pl.Series) -> NDArray[np.uint64]:
+    """XXH3-64 of each text, computed once for each distinct one."""
+    distinct = texts.unique()
+    hashes = pl.DataFrame({"text": distinct, "hash": pl.Series(hash_texts(distinct), dtype=pl.UInt64)})
+    frame = texts.rename("text").to_frame()
+    return frame.join(hashes, on="text", how="left", maintain_order="left")["hash"].to_numpy()

@@ -1,0 +1,1 @@
+"""Variants of queries: switched, latinised, misspelt and expanded."""

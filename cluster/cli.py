@@ -50,6 +50,9 @@ COMMANDS = {
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),
+    "evaluate": Command(
+        "evaluate:evaluate", "measure systems on MoIR, CLIR and MLIR; write tables, plots, a report", ("experiment",)
+    ),
     "demo": Command("demo:demo", "run the main job on real input, step by step", ()),
     "verify": Command("verify:verify", "compute an output of csgen switch anew and compare", ("folder",)),
 }  # fmt: skip

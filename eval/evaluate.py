@@ -1,0 +1,158 @@
+"""The stage `csgen evaluate`: sees which units are missing, has them made, and writes what all of them say.
+
+Knows no way to rank and no machine: units are made in groups of cells that share their passages, wherever the caller
+places them.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from csgen.config import StageConfig
+from csgen.errors import InputError
+from csgen.files import exists, filesystem, join, open_input, replace_file
+from csgen.manifest import MANIFEST_NAME, Manifest, describe_files
+from eval.analysis import analyse
+from eval.experiment import Experiment, read_experiment
+from eval.pool import ScorePool
+from eval.reporting.report import write_report
+from eval.results import RESULTS_NAME, Results
+from eval.units import Unit, UnitStore, digest
+from eval.workshop import OpenLexical, Workshop
+
+STAGE = "evaluate"
+EXPERIMENT_NAME = "experiment.yaml"
+
+RunGroups = Callable[["Job"], Iterable[int]]
+
+
+class EvaluateConfig(StageConfig):
+    """Options of `csgen evaluate`."""
+
+    experiment: str = Field(
+        min_length=1, description="YAML file: data, settings, systems, measures (docs/evaluation.md tells its keys)"
+    )
+    output: str = Field(
+        min_length=1,
+        description="folder to write runs, tables, plots and report to; may be a URI. What is there is reused",
+    )
+    scores: str = Field(
+        "", description="folder of the pool of scores, which experiments may share; none: OUTPUT/scores"
+    )
+    scores_mb: int = Field(4096, ge=1, description="size of the pool in MB, 1 or more; beyond, the oldest scores go")
+    workers: int | None = Field(
+        None, ge=1, description="CPUs for local Ray, 1 or more; none: all of them; 1: without Ray"
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """An experiment, all its units, and those that are missing, in groups whose cells share their passages."""
+
+    config: EvaluateConfig
+    experiment: Experiment
+    lexical: OpenLexical
+    units: tuple[Unit, ...]
+    groups: tuple[tuple[Unit, ...], ...]
+    made_by: str  # the fingerprint of everything
+    inputs: dict[str, Any]
+
+    @property
+    def num_missing(self) -> int:
+        return sum(map(len, self.groups))
+
+    def is_done(self) -> bool:
+        """Whether the output's results are of just this job."""
+        folder = self.config.output
+        return exists(join(folder, MANIFEST_NAME)) and Manifest.read(folder).inputs.get("all") == self.made_by
+
+
+def plan_job(config: EvaluateConfig, lexical: OpenLexical) -> Job:
+    """Read the experiment and see what is missing. What is wrong with it or its inputs is an InputError here."""
+    experiment = read_experiment(config.experiment)
+    _refuse_other(config.output, experiment)
+    workshop = _open_workshop(config, experiment, lexical)
+    units = tuple(workshop.list_units())
+    origins = {unit: workshop.origin(unit) for unit in units}
+    made_by = {unit: origin.values(experiment.measures) for unit, origin in origins.items()}
+    missing = [unit for unit in units if not workshop.store.has_values(unit, made_by[unit])]
+    hashes: dict[str, dict[str, str]] = {unit.benchmark: {} for unit in units}
+    for unit, origin in origins.items():
+        hashes[unit.benchmark] |= {f"{unit.system}: {k}" if "/" not in k else k: v for k, v in origin.inputs.items()}
+    everything = digest([experiment.model_dump(mode="json"), [[unit.stem, made_by[unit]] for unit in units]])
+    return Job(config, experiment, lexical, units, _group(missing), everything, hashes)
+
+
+def run_group(job: Job, index: int) -> int:
+    """Make the units of a group; returns their number. The same group gives the same files, wherever it runs."""
+    workshop = _open_workshop(job.config, job.experiment, job.lexical)
+    for unit in job.groups[index]:
+        workshop.make(unit)
+    return len(job.groups[index])
+
+
+def finish_job(job: Job) -> Results:
+    """Read what all units say, and write tables, plots, report and manifest; the results of a job that is done."""
+    folder = job.config.output
+    if job.is_done():
+        return Results.read(folder)
+    _remove_manifest(folder)
+    workshop = _open_workshop(job.config, job.experiment, job.lexical)
+    results = analyse(workshop, job.units)
+    with open_input(job.config.experiment) as stream:
+        text = stream.read()
+    with replace_file(join(folder, EXPERIMENT_NAME)) as target:
+        target.write(text)
+    results.write(folder)
+    names = [EXPERIMENT_NAME, RESULTS_NAME, *write_report(results, text.decode(), folder)]
+    files = describe_files(folder, names)
+    for unit in job.units:
+        files |= workshop.store.describe(unit)
+    Manifest(
+        stage=STAGE,
+        config=job.experiment.model_dump(mode="json"),
+        inputs={"all": job.made_by, "files": job.inputs},
+        counts={
+            "units": len(job.units),
+            "cells": len(results.cells),
+            "queries": int(results.cells["num_queries"].sum()),
+        },
+        files=files,
+    ).write(folder)
+    return results
+
+
+def _open_workshop(config: EvaluateConfig, experiment: Experiment, lexical: OpenLexical) -> Workshop:
+    pool = ScorePool(config.scores or join(config.output, "scores"), config.scores_mb << 20)
+    return Workshop(experiment, config.experiment, UnitStore(config.output), pool, lexical)
+
+
+def _group(units: Sequence[Unit]) -> tuple[tuple[Unit, ...], ...]:
+    """Units of one benchmark and the same passage languages together, in their order."""
+    groups: dict[tuple[str, tuple[str, ...]], list[Unit]] = {}
+    for unit in units:
+        groups.setdefault((unit.benchmark, unit.cell.passage_languages), []).append(unit)
+    return tuple(map(tuple, groups.values()))
+
+
+def _refuse_other(folder: str, experiment: Experiment) -> None:
+    """An output goes on with its own experiment, changed or not; that of another one is never overwritten."""
+    if not exists(join(folder, MANIFEST_NAME)):
+        return
+    manifest = Manifest.read(folder)
+    if manifest.stage != STAGE:
+        raise InputError(f"{folder}: holds an output of csgen {manifest.stage}; give another --output")
+    if (name := manifest.config.get("name")) != experiment.name:
+        raise InputError(
+            f"{folder}: holds the results of the experiment {name!r}, this one is {experiment.name!r}; remove it first "
+            f"(rm -r {folder}) or give another --output"
+        )
+
+
+def _remove_manifest(folder: str) -> None:
+    """Mark the output as unfinished while its results are written anew."""
+    fs, inner = filesystem(join(folder, MANIFEST_NAME))
+    if fs.exists(inner):
+        fs.rm_file(inner)

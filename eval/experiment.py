@@ -1,0 +1,315 @@
+"""The experiment file: data, settings, candidates, systems, variants, measures and seeds, and where each key stands.
+
+Checks what can be told from the file alone; whether languages and files are there is seen when they are read.
+"""
+
+import difflib
+from collections.abc import Iterator
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from csgen.config import StageConfig, read_yaml
+from csgen.errors import InputError
+from csgen.files import open_input
+from eval.pair_lists import LANGUAGE_SETS
+from eval.variants.robustness import Variant
+
+Name = Annotated[
+    str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@ -]*$", description="letters, digits, . _ @ - and blanks")
+]
+ALL = "all"
+
+
+class BenchmarkSpec(StageConfig):
+    """A parallel collection to measure on."""
+
+    name: Name = Field(description="what the benchmark is called in tables and file names")
+    path: str = Field(
+        min_length=1, description="folder of a parallel collection, as csgen fetch writes it; may be a URI"
+    )
+    split: str = Field("test", min_length=1, description="which judgements: qrels/SPLIT.tsv")
+    languages: tuple[str, ...] = Field((), description="languages that take part; none: all of the collection")
+
+
+class MlirSpec(StageConfig):
+    """A setting in which queries or passages are in several languages."""
+
+    languages: tuple[str, ...] = Field(
+        min_length=2, description="the languages that ids draw from, or the name of a set: paper-6, paper-14"
+    )
+    name: Name = Field(
+        "", validate_default=False, description="told behind the sides, as in xx-en.6; none: their number"
+    )
+    sides: tuple[Literal["xx-en", "en-xx", "xx-xx", "en-all", "xx-all"], ...] = Field(
+        ("xx-en", "en-xx", "xx-xx"),
+        description="xx: each id draws one language; all: every passage stands there in all languages",
+    )
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _named_set(cls, languages: Any) -> Any:
+        if not isinstance(languages, str):
+            return languages
+        if languages not in LANGUAGE_SETS:
+            raise ValueError(
+                f"mlir: no set of languages {languages!r}; expected a list, or {' or '.join(LANGUAGE_SETS)}"
+            )
+        return LANGUAGE_SETS[languages]
+
+    @field_validator("languages")
+    @classmethod
+    def _distinct(cls, languages: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(languages)) < len(languages):
+            raise ValueError(f"mlir: {', '.join(languages)} names a language twice")
+        return languages
+
+    @property
+    def label(self) -> str:
+        return self.name or str(len(self.languages))
+
+
+class SettingsSpec(StageConfig):
+    """The readings of the scores: languages of MoIR, pairs of CLIR, sets of MLIR."""
+
+    moir: tuple[str, ...] | Literal["all"] = Field((), description="languages, the name of a list of pairs, or all")
+    clir: tuple[str, ...] | Literal["all"] = Field((), description="pairs such as de-en, the name of a list, or all")
+    mlir: tuple[MlirSpec, ...] = Field((), description="sets of languages")
+    english: str = Field("en", description="the language of the side `en` of MLIR")
+
+    @model_validator(mode="after")
+    def _not_empty(self) -> "SettingsSpec":
+        if not (self.moir or self.clir or self.mlir):
+            raise ValueError("settings: none of moir, clir, mlir has anything")
+        return self
+
+
+class CandidatesSpec(StageConfig):
+    """What rerankers reorder: the run of another system."""
+
+    system: Name = Field(description="the system whose run gives the candidates")
+    pivot: str = Field(
+        "", description="language in which that system searches, for queries and passages; its hits are taken over by "
+        "the ids that the languages share (the paper: en). None: it searches in the cell's own languages"
+    )  # fmt: skip
+
+
+class SystemSpec(StageConfig):
+    """What all systems have."""
+
+    name: Name = Field(description="what the system is called in tables and file names")
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return (0,)
+
+    @property
+    def reorders(self) -> bool:
+        """Whether it reorders candidates."""
+        return False
+
+
+class Bm25Spec(SystemSpec):
+    """BM25 with the analysis of the passage's language."""
+
+    kind: Literal["bm25"]
+    k1: float = Field(1.5, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
+    b: float = Field(0.75, ge=0, le=1, description="normalisation by length, in [0, 1]")
+
+
+class TranslatedBm25Spec(SystemSpec):
+    """BM25 over queries translated word by word, as probabilistic structured queries do."""
+
+    kind: Literal["translated-bm25"]
+    lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
+    k1: float = Field(1.5, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
+    b: float = Field(0.75, ge=0, le=1, description="normalisation by length, in [0, 1]")
+
+
+class OracleSpec(SystemSpec):
+    """The candidates in the order of their judgements: the best that a reranker can do."""
+
+    kind: Literal["oracle"]
+
+    @property
+    def reorders(self) -> bool:
+        return True
+
+
+class SeededSpec(SystemSpec):
+    """A system of which there are several, one for each seed."""
+
+    seeds: tuple[int, ...] = Field((1,), min_length=1, description="seeds of its runs; measures are means over them")
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        return self.seeds
+
+
+class RandomSpec(SeededSpec):
+    """The candidates in an order drawn by seed, query and passage."""
+
+    kind: Literal["random"]
+
+    @property
+    def reorders(self) -> bool:
+        return True
+
+
+class RunSpec(SeededSpec):
+    """Runs from files, of any system."""
+
+    kind: Literal["run"]
+    path: str = Field(
+        min_length=1,
+        description="TREC run of each cell; {benchmark} {setting} {cell} {query_language} {passage_language} {seed} "
+        "stand for the cell's own",
+    )
+
+    @field_validator("path")
+    @classmethod
+    def _placeholders(cls, path: str) -> str:
+        known = ("benchmark", "setting", "cell", "query_language", "passage_language", "seed")
+        try:
+            path.format(**dict.fromkeys(known, ""))
+        except (KeyError, IndexError, ValueError) as error:
+            shown = " ".join(f"{{{name}}}" for name in known)
+            raise ValueError(f"path: {path!r} may hold {shown} alone ({error})") from error
+        return path
+
+
+class ScorerSpec(SeededSpec):
+    """Anything that scores pairs of texts, from Python."""
+
+    kind: Literal["scorer"]
+    make: str = Field(
+        pattern=r"^[\w.]+:\w+$",
+        description="MODULE:FUNCTION that gives an object with score(pairs) -> (n,) float32, called with the options "
+        "and, where it takes one, the seed",
+    )
+    options: dict[str, Any] = Field({}, description="keyword arguments of that function")
+    version: str = Field("1", description="raise it where the scorer changed: old scores are then scored anew")
+
+    @property
+    def reorders(self) -> bool:
+        return True
+
+
+AnySystem = Annotated[
+    Union[Bm25Spec, TranslatedBm25Spec, OracleSpec, RandomSpec, RunSpec, ScorerSpec],  # noqa: UP007  for get_args
+    Field(discriminator="kind"),
+]
+
+
+class Experiment(StageConfig):
+    """What is measured on what; the order of systems and measures is that of the tables."""
+
+    name: Name = Field(description="what the report is called")
+    benchmarks: tuple[BenchmarkSpec, ...] = Field(min_length=1, description="the collections to measure on")
+    settings: SettingsSpec = Field(description="languages and pairs of languages")
+    systems: tuple[AnySystem, ...] = Field(min_length=1, description="what is measured")
+    candidates: CandidatesSpec | None = Field(None, description="what rerankers, oracle and random reorder")
+    variants: tuple[Variant, ...] = Field((), description="forms of the queries that every system is measured on too")
+    measures: tuple[str, ...] = Field(
+        ("RR@10", "nDCG@10", "R@100", "AP"),
+        min_length=1,
+        description="as ir_measures writes them; the first is the main one",
+    )
+    baseline: str = Field("", description="the system that others are compared with; none: no comparisons")
+    depth: int = Field(100, ge=1, le=10_000, description="passages of a run for each query, 1 to 10,000")
+    seen_languages: tuple[str, ...] = Field(
+        (), description="languages that systems were trained on; none: not told apart"
+    )
+    seed: int = Field(1, ge=0, lt=1 << 63, description="seed of MLIR's draws, of tests and intervals, 0 or more")
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Experiment":
+        _refuse_doubles("benchmarks", [one.name for one in self.benchmarks])
+        _refuse_doubles("systems", [one.name for one in self.systems])
+        _refuse_doubles("variants", [one.name for one in self.variants])
+        _refuse_doubles("measures", list(self.measures))
+        _refuse_doubles("mlir", [one.label for one in self.settings.mlir])
+        names = [one.name for one in self.systems]
+        if self.baseline and self.baseline not in names:
+            raise ValueError(f"baseline: {self.baseline!r} is not among the systems {', '.join(names)}")
+        reordering = [one.name for one in self.systems if one.reorders]
+        if reordering and self.candidates is None:
+            raise ValueError(f"candidates: {reordering[0]} reorders candidates, and none are given")
+        if self.candidates and self.candidates.system not in names:
+            raise ValueError(f"candidates: {self.candidates.system!r} is not among the systems {', '.join(names)}")
+        if self.candidates and self.candidates.system in reordering:
+            raise ValueError(f"candidates: {self.candidates.system!r} itself reorders candidates")
+        return self
+
+    def system(self, name: str) -> AnySystem:
+        return next(one for one in self.systems if one.name == name)
+
+
+def read_experiment(path: str) -> Experiment:
+    """The experiment in a YAML file. What is wrong is an InputError with file, line and remedy."""
+    options = read_yaml(path)
+    try:
+        return Experiment.model_validate(options)
+    except ValidationError as error:
+        raise _explain(path, error.errors()[0]) from error
+
+
+def locate(path: str, keys: tuple[str | int, ...]) -> int | None:
+    """The line, from 1, of the deepest of `keys` that stands in a YAML file; keys that do not are passed over."""
+    with open_input(path) as stream:
+        node = yaml.compose(stream, Loader=yaml.SafeLoader)
+    line = None
+    for key in keys:
+        found = next(_children(node, key), None)
+        if found is not None:
+            line, node = found
+    return line
+
+
+def _children(node: Any, key: str | int) -> Iterator[tuple[int, Any]]:
+    if isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+        yield node.value[key].start_mark.line + 1, node.value[key]
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            if name.value == key:
+                yield name.start_mark.line + 1, value
+
+
+def _explain(path: str, detail: Any) -> InputError:
+    keys = detail["loc"]
+    line = locate(path, keys)
+    place = ".".join(str(key) for key in keys if not isinstance(key, int)) or "the file"
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(keys[-1]), sorted({*_keys(Experiment)}), n=2, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(near)}?" if near else ""
+        return InputError.at(path, line, f"{keys[-1]}: no such key{hint}")
+    if detail["type"] == "missing":
+        return InputError.at(path, line, f"{place}: is required and missing")
+    if detail["type"] == "value_error":
+        return InputError.at(path, line, str(detail["ctx"]["error"]))
+    if detail["type"].startswith("union_tag"):
+        given, known = detail["input"], detail["ctx"].get("expected_tags") or _kinds()
+        kind = given.get("kind") if isinstance(given, dict) else given
+        return InputError.at(path, line, f"{place}: kind must be one of {known}, got {kind!r}")
+    return InputError.at(path, line, f"{place}: {detail['msg'][0].lower()}{detail['msg'][1:]}, got {detail['input']!r}")
+
+
+def _kinds() -> str:
+    return ", ".join(repr(get_args(one.model_fields["kind"].annotation)[0]) for one in get_args(get_args(AnySystem)[0]))
+
+
+def _keys(model: Any) -> Iterator[str]:
+    """All field names of a model and of the models in its fields."""
+    if isinstance(model, type) and issubclass(model, BaseModel):
+        for name, field in model.model_fields.items():
+            yield name
+            yield from _keys(field.annotation)
+    elif get_origin(model):
+        for part in get_args(model):
+            yield from _keys(part)
+
+
+def _refuse_doubles(where: str, names: list[str]) -> None:
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise ValueError(f"{where}: {double!r} stands twice; give each its own name")

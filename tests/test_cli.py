@@ -124,7 +124,7 @@ def test_every_command_has_help(csgen, name):
             ["switch", "x", "--probability", "1.5"],
             "--probability: input should be less than or equal to 1, got 1.5; --lexicon",
         ),
-        (["fetch", "nowhere", "--output", "x"], "source must be debian, sample or irds:ID, got 'nowhere'"),
+        (["fetch", "nowhere", "--output", "x"], "source must be debian, sample, irds:ID or hub:NAME, got 'nowhere'"),
         (["verify", "nowhere"], "nowhere: no manifest.json: not a finished output of csgen"),
     ],
 )

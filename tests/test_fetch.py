@@ -10,12 +10,11 @@ from csgen.errors import CsgenError, InputError
 from csgen.manifest import Manifest
 from csgen.schema import pair_schema
 from csgen.sources import fetch as stage
-from csgen.sources.collection import Description, check_collection, read_collection
+from csgen.sources.collection import check_collection, read_collection
 from csgen.sources.debian import split_descriptions
 from csgen.sources.descriptions import DebianDescriptions
 from csgen.sources.fetch import FetchConfig, FetchSummary, fetch
 from csgen.sources.fetched import Fetched
-from csgen.sources.irds import FetchedDataset
 
 
 def fetch_sample_to(folder: Path, **options: object) -> FetchSummary:
@@ -116,13 +115,17 @@ def test_no_training_pair_holds_a_text_of_another_split(tmp_path: Path, monkeypa
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"source": "fedora"}, "source must be debian, sample or irds:ID, got 'fedora'"),
+        ({"source": "fedora"}, "source must be debian, sample, irds:ID or hub:NAME, got 'fedora'"),
         ({"source": "irds:"}, "source must be"),
+        ({"source": "hub:"}, "source must be"),
         ({"languages": ("klingon",)}, "unknown language 'klingon'"),
         ({"hard_negatives": 5}, "--hard-negatives must be at most --negatives 4, got 5"),
         ({"negatives": 101}, "--negatives"),
         ({"num_queries": 10}, "--num-queries is for irds:ID alone"),
-        ({"source": "irds:x", "languages": ("de", "en")}, "irds:x has one language"),
+        ({"source": "hub:a/b", "num_queries": 10}, "--num-queries is for irds:ID alone"),
+        ({"source": "irds:x", "languages": ("de", "en")}, "irds:x has one language, got --languages de,en$"),
+        ({"source": "irds:miracl/sw/dev", "languages": ("sw", "ar")}, "write LANG for it: irds:miracl/LANG/dev"),
+        ({"source": "irds:x", "on_error": "pass"}, "--on-error: input should be 'fail' or 'skip', got 'pass'"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(options: dict[str, object], message: str) -> None:
@@ -130,18 +133,61 @@ def test_options_that_make_no_sense_are_refused(options: dict[str, object], mess
         FetchConfig.from_options({"source": "sample", "output": "out"} | options)
 
 
-def test_a_data_set_of_irds_is_written_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(dataset_id: str, folder: str, num_queries: int | None, language: str | None) -> FetchedDataset:
-        Path(folder).mkdir()
-        Path(folder, "passages.jsonl").write_text("")
-        description = Description(name=dataset_id, languages=(str(language),), licence="", source=dataset_id)
-        return FetchedDataset(description, "dev", ("passages.jsonl",), {"passages": 7, "queries": 5, "qrels": 6})
+def register_german(folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A data set of ir_datasets with two passages and two queries in German, of which one is judged."""
+    ir_datasets = pytest.importorskip("ir_datasets")
+    texts = {"docs": "d1\teins\nd2\tzwei\n", "queries": "q1\teins?\nq2\tzwei?\n", "qrels": "q2 0 d2 3\n"}
+    files = {}
+    for kind, text in texts.items():
+        (folder / f"{kind}.tsv").write_text(text)
+        files[kind] = ir_datasets.util.LocalDownload(str(folder / f"{kind}.tsv"))
+    dataset = ir_datasets.Dataset(
+        ir_datasets.formats.TsvDocs(files["docs"], lang="de"),
+        ir_datasets.formats.TsvQueries(files["queries"], lang="de"),
+        ir_datasets.formats.TrecQrels(files["qrels"], {}),
+    )
+    monkeypatch.setitem(ir_datasets.registry._registered, "toy/dev", dataset)
+    return "irds:toy/dev"
 
-    monkeypatch.setattr(stage, "fetch_irds", write)
-    options = {"source": "irds:mmarco/de/dev", "output": str(tmp_path / "out"), "languages": ("de",), "num_queries": 5}
+
+def test_a_data_set_of_irds_is_written_with_a_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {"source": register_german(tmp_path, monkeypatch), "output": str(tmp_path / "out"), "num_queries": 5}
     summary = fetch(FetchConfig.from_options(options))
-    assert summary.rows() == [("passages", "de", 7), ("queries", "de", 5), ("judgements", "dev", 6)]
-    assert Manifest.read(str(tmp_path / "out")).inputs == {"source": "mmarco/de/dev"}
+    assert summary.rows() == [("passages", "de", 1), ("queries", "de", 1), ("judgements", "dev", 1)]
+    manifest = Manifest.read(str(tmp_path / "out"))
+    assert manifest.inputs == {"source": "ir_datasets toy/dev"}
+    assert {*manifest.files} == {*files_of(tmp_path / "out")} - {"manifest.json"}
+
+
+def write_bilingual(folder: Path) -> None:
+    """A data set in the form that it has on the hub: a passage, a query and a judgement, in French and Dutch."""
+    for language in ("fr", "nl"):
+        (folder / language).mkdir(parents=True)
+        (folder / language / "corpus.csv").write_text(f"id,article\n1,{language}\n")
+        (folder / language / "test.csv").write_text(f"id,question,article_ids\n5,{language}?,1\n")
+
+
+def test_a_data_set_of_the_hub_is_written_with_a_manifest(tmp_path: Path) -> None:
+    write_bilingual(tmp_path / "in")
+    summary = fetch(FetchConfig.from_options({"source": f"hub:{tmp_path}/in", "output": str(tmp_path / "out")}))
+    assert summary.rows() == [
+        ("passages", "fr", 1), ("passages", "nl", 1), ("queries", "fr", 1), ("queries", "nl", 1),
+        ("judgements", "test", 1), ("queries", "in every language", 1), ("passages", "in every language", 1),
+    ]  # fmt: skip
+    manifest = Manifest.read(str(tmp_path / "out"))
+    assert {*manifest.inputs["files"]} == {"fr/corpus.csv", "fr/test.csv", "nl/corpus.csv", "nl/test.csv"}
+    assert {*manifest.files} == {*files_of(tmp_path / "out")} - {"manifest.json"}
+
+
+def test_judgements_that_are_left_out_are_counted(tmp_path: Path) -> None:
+    write_bilingual(tmp_path / "in")
+    (tmp_path / "in/fr/test.csv").write_text('id,question,article_ids\n5,fr?,"1,9"\n')
+    options = {"source": f"hub:{tmp_path}/in", "output": str(tmp_path / "out")}
+    with pytest.raises(InputError, match="--on-error skip leaves them out"):
+        fetch(FetchConfig.from_options(options))
+    assert not (tmp_path / "out/manifest.json").exists()
+    summary = fetch(FetchConfig.from_options(options | {"on_error": "skip"}))
+    assert summary.rows()[-1] == ("judgements", "left out", 1)
 
 
 def test_the_summary_is_a_table_and_json(tmp_path: Path) -> None:

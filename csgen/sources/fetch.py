@@ -1,11 +1,11 @@
-"""The stage `csgen fetch`: a parallel collection from Debian, the carried sample or ir_datasets, and pairs to train on.
+"""The stage `csgen fetch`: a parallel collection of Debian, the carried sample, ir_datasets or the hub; training pairs.
 
 Knows the layout of what it writes; the sources know how to come by it.
 """
 
 import os
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import polars as pl
 import pyarrow as pa
@@ -20,13 +20,16 @@ from csgen.schema import pair_schema
 from csgen.sources.collection import COLLECTION_NAME, write_collection
 from csgen.sources.debian import fetch_debian
 from csgen.sources.fetched import EnglishTexts, Fetched
+from csgen.sources.hub import fetch_hub
 from csgen.sources.irds import fetch_irds
+from csgen.sources.irds_families import is_family, suggest_family
 from csgen.sources.negatives import pair_with_negatives
 from csgen.sources.parquet import write_pairs
 from csgen.sources.sample import fetch_sample
+from csgen.sources.streams import Written
 
 DEBIAN_LANGUAGES = ("en", "de", "it")
-IRDS = "irds:"
+IRDS, HUB = "irds:", "hub:"
 
 
 class FetchConfig(StageConfig):
@@ -34,13 +37,17 @@ class FetchConfig(StageConfig):
 
     source: str = Field(
         description="debian: the package descriptions that this machine's apt fetches; sample: the small collection "
-        "that csgen carries; irds:ID: a data set of ir_datasets"
+        "that csgen carries; irds:ID: a data set of ir_datasets, or with LANG in the place of the language several of "
+        "them, such as irds:mmarco/v2/LANG/dev/small, irds:miracl/LANG/dev, irds:neuclir/1/LANG/trec-2023; "
+        "hub:OWNER/NAME[@REVISION]: a data set of the hub in the form of MTEB's retrieval tasks or of BSARD, such as "
+        "hub:mteb/MuPLeR-retrieval, hub:clips/bBSARD; hub:./FOLDER or hub:URI: the same files from there"
     )
     output: str = Field(min_length=1, description="folder or URI to write the collection to")
     languages: tuple[str, ...] = Field(
         (),
-        description="languages, e.g. en,de,it (ISO 639-1); English always comes along; none: en,de,it of debian, all "
-        "of the sample. Of irds:ID: its language, where ir_datasets does not tell it",
+        description="languages, e.g. en,de,it (ISO 639-1); none: en,de,it of debian, else all that there are. English "
+        "always comes along in debian and sample. Of irds:ID without LANG: its language, where ir_datasets does not "
+        "tell it",
     )
     negatives: int = Field(4, ge=0, le=100, description="negatives for each English training pair, 0 to 100")
     hard_negatives: int = Field(
@@ -55,6 +62,9 @@ class FetchConfig(StageConfig):
         ge=1,
         description="of irds:ID, keep the first so many queries (1 or more) and passages judged for them; none: all",
     )
+    on_error: Literal["fail", "skip"] = Field(
+        "fail", description="of irds and hub, what to do about judgements of unknown texts: fail, or leave them out"
+    )
     cache: str = Field(
         "", description="local folder where apt keeps what it fetched; none: csgen/apt in the user's cache folder"
     )
@@ -62,8 +72,8 @@ class FetchConfig(StageConfig):
     @field_validator("source")
     @classmethod
     def _known_source(cls, source: str) -> str:
-        if source not in ("debian", "sample") and not (source.startswith(IRDS) and source != IRDS):
-            raise InputError(f"source must be debian, sample or irds:ID, got {source!r}")
+        if source not in ("debian", "sample") and not (source.startswith((IRDS, HUB)) and source not in (IRDS, HUB)):
+            raise InputError(f"source must be debian, sample, irds:ID or hub:NAME, got {source!r}")
         return source
 
     @field_validator("languages")
@@ -81,9 +91,12 @@ class FetchConfig(StageConfig):
 
     @model_validator(mode="after")
     def _one_language_of_irds(self) -> Self:
-        if self.source.startswith(IRDS) and len(self.languages) > 1:
-            raise InputError(f"{self.source} has one language, got --languages {','.join(self.languages)}")
-        if not self.source.startswith(IRDS) and self.num_queries is not None:
+        is_irds, dataset_id = self.source.startswith(IRDS), self.source.removeprefix(IRDS)
+        if is_irds and len(self.languages) > 1 and not is_family(dataset_id):
+            family = suggest_family(dataset_id)
+            hint = f"; for several, write LANG for it: {IRDS}{family}" if family else ""
+            raise InputError(f"{self.source} has one language, got --languages {','.join(self.languages)}{hint}")
+        if not is_irds and self.num_queries is not None:
             raise InputError(f"--num-queries is for irds:ID alone, got it with {self.source}")
         return self
 
@@ -108,18 +121,25 @@ class FetchSummary(BaseModel):
     def rows(self) -> list[tuple[str, str, int]]:
         """The counts as lines of a table: what, of which language or split, how many."""
         names = ("passages", "queries", "judgements", "pairs")
-        return [(name, key, count) for name in names for key, count in getattr(self, name).items()]
+        rows = [(name, key, count) for name in names for key, count in getattr(self, name).items()]
+        rows += [(name, "in every language", count) for name, count in self.details.get("parallel", {}).items()]
+        return rows + [("judgements", "left out", count) for count in [self.details.get("left_out", 0)] if count]
 
 
 def fetch(config: FetchConfig) -> FetchSummary:
     """Fetch the source, draw negatives, and write it all; the manifest comes last.
 
-    Nothing is written before the source has been fetched whole. The same snapshot of the source, with the same options,
-    gives the same bytes.
+    The same snapshot of the source, with the same options, gives the same bytes. Nothing of debian or sample is written
+    before all has been fetched; irds and hub are written as they stream by.
     """
     refuse_finished(config.output)
     if config.source.startswith(IRDS):
-        return _fetch_irds(config)
+        name = config.source.removeprefix(IRDS)
+        return _report(config, fetch_irds(name, config.output, config.languages, config.num_queries, config.on_error))
+    if config.source.startswith(HUB):
+        return _report(
+            config, fetch_hub(config.source.removeprefix(HUB), config.output, config.languages, config.on_error)
+        )
     if config.source == "sample":
         fetched = fetch_sample(config.languages_with_english)
     else:
@@ -163,19 +183,16 @@ def _write(config: FetchConfig, fetched: Fetched, pairs: dict[str, pa.Table]) ->
     return summary
 
 
-def _fetch_irds(config: FetchConfig) -> FetchSummary:
-    language = config.languages[0] if config.languages else None
-    written = fetch_irds(config.source.removeprefix(IRDS), config.output, config.num_queries, language)
-    description, counts = written.description, written.counts
+def _report(config: FetchConfig, written: Written) -> FetchSummary:
     summary = FetchSummary(
         output=config.output,
-        passages=dict.fromkeys(description.passage_languages or description.languages, counts["passages"]),
-        queries=dict.fromkeys(description.languages, counts["queries"]),
-        judgements={written.split: counts["qrels"]},
-        pairs={written.split: counts["pairs"]} if "pairs" in counts else {},
-        details={},
+        passages=written.passages,
+        queries=written.queries,
+        judgements=written.judgements,
+        pairs=written.pairs,
+        details={"parallel": written.parallel, "left_out": written.left_out},
     )
-    _finish(config, summary, {"source": description.source}, list(written.files))
+    _finish(config, summary, dict(written.stream.inputs), list(written.files))
     return summary
 
 

@@ -6,6 +6,7 @@ Knows texts and judgements by language; no system and no measure. Each file is r
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Literal
 
 import polars as pl
 
@@ -14,6 +15,8 @@ from csgen.files import find_file, join
 from csgen.sources.collection import COLLECTION_NAME, Collection, read_collection
 from eval.settings import Cell, draw_languages
 from eval.trec import refuse_without_relevant
+
+Unanswered = Literal["refuse", "leave-out"]
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,9 @@ class Reading:
 class Benchmark:
     """A collection's texts and the judgements of one split."""
 
-    def __init__(self, name: str, folder: str, split: str) -> None:
-        """Raises InputError where the folder is no parallel collection or lacks the split."""
+    def __init__(self, name: str, folder: str, split: str, unanswered: Unanswered = "refuse") -> None:
+        """`unanswered` queries are those that nothing is relevant to; an InputError where the folder is no collection."""
+        self._unanswered = unanswered
         self.name = name
         self.split = split
         self._collection: Collection = read_collection(folder)
@@ -81,6 +85,8 @@ class Benchmark:
     def qrels(self) -> pl.DataFrame:
         """`query_id, passage_id, score`; every query has a relevant passage."""
         qrels = self._collection.qrels(self.split)
+        if self._unanswered == "leave-out":
+            qrels = qrels.filter((pl.col("score").max() > 0).over("query_id"))
         refuse_without_relevant(qrels, self.qrels_path)
         return qrels
 

@@ -15,8 +15,10 @@ from csgen.errors import InputError
 from csgen.files import exists, filesystem, join, open_input, replace_file
 from csgen.manifest import MANIFEST_NAME, Manifest, describe_files
 from eval.analysis import analyse
-from eval.experiment import Experiment, read_experiment
+from eval.experiment import Experiment, locate, read_experiment
+from eval.measuring.measures import parse_measures
 from eval.pool import ScorePool
+from eval.reporting.page import Origin
 from eval.reporting.report import write_report
 from eval.results import RESULTS_NAME, Results
 from eval.units import Unit, UnitStore, digest
@@ -72,6 +74,10 @@ class Job:
 def plan_job(config: EvaluateConfig, lexical: OpenLexical) -> Job:
     """Read the experiment and see what is missing. What is wrong with it or its inputs is an InputError here."""
     experiment = read_experiment(config.experiment)
+    try:
+        parse_measures(experiment.measures)
+    except InputError as error:
+        raise InputError.at(config.experiment, locate(config.experiment, ("measures",)), str(error)) from error
     _refuse_other(config.output, experiment)
     workshop = _open_workshop(config, experiment, lexical)
     units = tuple(workshop.list_units())
@@ -106,7 +112,9 @@ def finish_job(job: Job) -> Results:
     with replace_file(join(folder, EXPERIMENT_NAME)) as target:
         target.write(text)
     results.write(folder)
-    names = [EXPERIMENT_NAME, RESULTS_NAME, *write_report(results, text.decode(), folder)]
+    origin = Origin(f"csgen evaluate {EXPERIMENT_NAME} --output FOLDER", text.decode(), _list_facts(workshop))
+    paths = write_report(results, origin, folder)
+    names = [EXPERIMENT_NAME, RESULTS_NAME, *(path.removeprefix(folder).lstrip("/") for path in paths)]
     files = describe_files(folder, names)
     for unit in job.units:
         files |= workshop.store.describe(unit)
@@ -122,6 +130,20 @@ def finish_job(job: Job) -> Results:
         files=files,
     ).write(folder)
     return results
+
+
+def _list_facts(workshop: Workshop) -> dict[str, str]:
+    """What the report tells of data and candidates, beside what the results say of themselves."""
+    experiment, facts = workshop.experiment, {}
+    for name, benchmark in workshop.benchmarks.items():
+        told = benchmark.description
+        facts[f"data of {name}"] = f"{told['name']}, split {benchmark.split}; {told['source']}; licence: {told['licence']}"
+    if chosen := experiment.candidates:
+        way = f"of {chosen.pivot} queries and passages, by shared ids" if chosen.pivot else "of each cell itself"
+        facts["candidates"] = f"the best {experiment.depth} by {chosen.system}, {way}"
+    facts["depth of runs"] = f"{experiment.depth:,} passages a query"
+    facts["seed of draws, tests and intervals"] = str(experiment.seed)
+    return facts
 
 
 def _open_workshop(config: EvaluateConfig, experiment: Experiment, lexical: OpenLexical) -> Workshop:

@@ -30,6 +30,9 @@ class BenchmarkSpec(StageConfig):
         min_length=1, description="folder of a parallel collection, as csgen fetch writes it; may be a URI"
     )
     split: str = Field("test", min_length=1, description="which judgements: qrels/SPLIT.tsv")
+    unanswered: Literal["refuse", "leave-out"] = Field(
+        "refuse", description="what is done about queries that the split judges no passage relevant to"
+    )
     languages: tuple[str, ...] = Field((), description="languages that take part; none: all of the collection")
 
 

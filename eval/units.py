@@ -80,16 +80,19 @@ class UnitStore:
         return self._notes(unit).get("values") == made_by
 
     def read_run(self, unit: Unit) -> pl.DataFrame:
+        if self._notes(unit)["run_rows"] == "0":  # a file without lines, which could be any file
+            return pl.DataFrame(schema={"query_id": pl.String, "passage_id": pl.String, "score": pl.Float64})
         return read_run(join(self._folder, self.run_name(unit)))
 
     def write_run(self, unit: Unit, run: pl.DataFrame) -> None:
         write_run(run, join(self._folder, self.run_name(unit)), unit.label.replace(" ", "_"))
 
-    def write_values(self, unit: Unit, measured: Measured, made_by: Mapping[str, str]) -> None:
-        """Keep the measures of a run that was written before; `made_by` has the fingerprints `run` and `values`."""
+    def write_values(self, unit: Unit, measured: Measured, num_rows: int, made_by: Mapping[str, str]) -> None:
+        """Keep the measures of a run of `num_rows` lines; `made_by` has the fingerprints `run` and `values`."""
         run_path = join(self._folder, self.run_name(unit))
         notes = {
             **made_by,
+            "run_rows": str(num_rows),
             "run_bytes": str(fingerprint(run_path)["bytes"]),
             "run_xxh3_128": hash_file(run_path),
             "languages": json.dumps(measured.languages),

@@ -61,7 +61,7 @@ class Workshop:
         self.cells: dict[str, list[Cell]] = {}
         for index, spec in enumerate(experiment.benchmarks):
             try:
-                self.benchmarks[spec.name] = benchmark = Benchmark(spec.name, spec.path, spec.split)
+                self.benchmarks[spec.name] = benchmark = Benchmark(spec.name, spec.path, spec.split, spec.unanswered)
                 self.cells[spec.name] = list_cells(spec, experiment.settings, benchmark, experiment.seed)
             except InputError as error:
                 place = (
@@ -110,7 +110,7 @@ class Workshop:
         _keep(self._runs, unit, run, _KEPT_RUNS)
         measured = _measure(run, reading, self.experiment.measures)
         made_by = {"run": origin.run, "values": origin.values(self.experiment.measures)}
-        self.store.write_values(unit, measured, made_by)
+        self.store.write_values(unit, measured, len(run), made_by)
 
     def reading(self, unit: Unit) -> Reading:
         """The unit's cell, with the texts of its variant."""

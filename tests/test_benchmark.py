@@ -79,3 +79,9 @@ def test_a_cell_without_any_answer_is_refused(tmp_path):
         InputError, match="de-it: no query of the split 'test' has a relevant passage in these languages"
     ):
         Benchmark("toy", folder, "test").read(bilingual_cell("de", "it"))
+
+
+def test_queries_without_any_relevant_passage_can_be_left_out_on_demand(tmp_path):
+    folder = write_collection(tmp_path / "toy", qrels=[("q0", "p0", 1), ("q1", "p1", 0)])
+    reading = Benchmark("toy", folder, "test", "leave-out").read(bilingual_cell("en", "en"))
+    assert reading.queries["query_id"].to_list() == ["q0"]

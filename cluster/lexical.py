@@ -1,14 +1,21 @@
 """The lexical systems of the evaluation: indexing's BM25, plain and dictionary-translated, as rankers of cells."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 
+from csgen.errors import InputError
+from csgen.lexicon.entries import read_entries
 from eval.benchmark import Benchmark, Reading
 from eval.experiment import Bm25Spec, TranslatedBm25Spec
 from eval.systems import Ranker
+from indexing.analysis import Analyser, Terms
 from indexing.lexical import Bm25, Index, LexicalIndex
+from indexing.structured import TranslatedIndex
+from indexing.translation import Translations
 
 OpenIndex = Callable[[Benchmark, str, str], Index]  # of the queries' and the passages' language
 
@@ -17,23 +24,63 @@ _RUN = {"query_id": pl.String, "passage_id": pl.String, "score": pl.Float64}
 
 def open_lexical(spec: Bm25Spec | TranslatedBm25Spec) -> Ranker:
     """The ranker of a specification. A language's passages are indexed when a cell first asks for them, and once."""
-    parameters = Bm25(spec.k1, spec.b)
-    return LexicalRanker(PlainIndexes(parameters))
+    plain = PlainIndexes(Bm25(spec.k1, spec.b))
+    if isinstance(spec, TranslatedBm25Spec):
+        return LexicalRanker(TranslatedIndexes(plain, spec.lexicon))
+    return LexicalRanker(plain)
 
 
+@dataclass
 class PlainIndexes:
-    """BM25 by the passages' language, whatever the queries'."""
+    """BM25 by the passages' language, whatever the queries' is."""
 
-    def __init__(self, parameters: Bm25) -> None:
-        self._parameters = parameters
-        self._opened: dict[tuple[str, str], Index] = {}
+    parameters: Bm25
+    _terms: dict[tuple[str, str], Terms] = field(default_factory=dict)
+    _opened: dict[tuple[str, str], Index] = field(default_factory=dict)
 
     def __call__(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
         key = (benchmark.name, passage_language)
         if key not in self._opened:
-            texts = benchmark.passages(passage_language)["text"]
-            self._opened[key] = LexicalIndex.build(texts, passage_language, self._parameters)
+            terms = self.find_terms(benchmark, passage_language)
+            self._opened[key] = LexicalIndex(Analyser(passage_language), terms, self.parameters)
         return self._opened[key]
+
+    def find_terms(self, benchmark: Benchmark, language: str) -> Terms:
+        """The terms of a benchmark's passages, found once."""
+        key = (benchmark.name, language)
+        if key not in self._terms:
+            self._terms[key] = Analyser(language).find_terms(benchmark.passages(language)["text"])
+        return self._terms[key]
+
+
+@dataclass
+class TranslatedIndexes:
+    """BM25 of queries translated by a lexicon; plain BM25 within a language, and where the lexicon leads nowhere."""
+
+    plain: PlainIndexes
+    lexicon: str
+    _opened: dict[tuple[str, str, str], Index] = field(default_factory=dict)
+
+    @cached_property
+    def _entries(self) -> pl.DataFrame:
+        return read_entries(self.lexicon)
+
+    def __call__(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
+        key = (benchmark.name, query_language, passage_language)
+        if key not in self._opened:
+            self._opened[key] = self._open(benchmark, query_language, passage_language)
+        return self._opened[key]
+
+    def _open(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
+        entries = self._entries
+        if query_language == passage_language:
+            return self.plain(benchmark, query_language, passage_language)
+        try:
+            translations = Translations.between(entries, query_language, passage_language)
+        except InputError:  # no way: the results' warnings say so
+            return self.plain(benchmark, query_language, passage_language)
+        terms = self.plain.find_terms(benchmark, passage_language)
+        return TranslatedIndex(Analyser(passage_language), terms, translations, self.plain.parameters)
 
 
 class LexicalRanker:

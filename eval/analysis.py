@@ -11,8 +11,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from csgen.manifest import Manifest
 from eval.benchmark import Reading
-from eval.experiment import Experiment
+from eval.experiment import Experiment, TranslatedBm25Spec
 from eval.measuring.bins import bin_queries
 from eval.measuring.significance import (
     bonferroni,
@@ -269,9 +270,30 @@ def list_warnings(cells: pl.DataFrame, values: pl.DataFrame, experiment: Experim
             f"{len(left_out)} of {len(cells)} cells leave out queries whose relevant passages are not in the passages' "
             f"language, most of them {worst['benchmark']} {worst['cell']}: {worst['left_out']}"
         )
+    for system in experiment.systems:
+        if isinstance(system, TranslatedBm25Spec):
+            yield from _warn_of_lexicon(system, cells)
     measured = values.select("benchmark", "cell", "system", "num_queries").unique(maintain_order=True)
     fewer = measured.join(cells, on=["benchmark", "cell"], suffix="_cell").filter(
         pl.col("num_queries") < pl.col("num_queries_cell")
     )
     for (system,), group in fewer.group_by("system", maintain_order=True):
         yield f"{system}: in {len(group)} cells it is measured on fewer queries, since the others cannot be varied so"
+
+
+def _warn_of_lexicon(system: TranslatedBm25Spec, cells: pl.DataFrame) -> Iterator[str]:
+    """Names the CLIR cells between whose languages the lexicon leads neither directly nor through English."""
+    listed = [pair.partition("-") for pair in Manifest.read(system.lexicon).counts["languages"]]
+    ways = {frozenset((source, target.partition("-")[0])) for source, _, target in listed}
+
+    def leads(query: str, passage: str) -> bool:
+        ends = [language.partition("-")[0] for language in (query, passage)]
+        return frozenset(ends) in ways or all(end == "en" or frozenset((end, "en")) in ways for end in ends)
+
+    clir = cells.filter(setting="CLIR").select("cell", "query_language", "passage_language").unique(maintain_order=True)
+    if missing := [cell for cell, query, passage in clir.iter_rows() if not leads(query, passage)]:
+        shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+        yield (
+            f"{system.name}: for {len(missing)} of {len(clir)} pairs of languages the lexicon has no translations, and "
+            f"the queries stay as they are: {shown}"
+        )

@@ -57,7 +57,7 @@ class Benchmark:
 
     def __init__(self, name: str, folder: str, split: str, unanswered: Unanswered = "refuse") -> None:
         """`unanswered` queries are those that nothing is relevant to; an InputError where the folder is no collection."""
-        self._unanswered = unanswered
+        self.unanswered = unanswered
         self.name = name
         self.split = split
         self._collection: Collection = read_collection(folder)
@@ -85,7 +85,7 @@ class Benchmark:
     def qrels(self) -> pl.DataFrame:
         """`query_id, passage_id, score`; every query has a relevant passage."""
         qrels = self._collection.qrels(self.split)
-        if self._unanswered == "leave-out":
+        if self.unanswered == "leave-out":
             qrels = qrels.filter((pl.col("score").max() > 0).over("query_id"))
         refuse_without_relevant(qrels, self.qrels_path)
         return qrels

@@ -137,7 +137,9 @@ def _list_facts(workshop: Workshop) -> dict[str, str]:
     experiment, facts = workshop.experiment, {}
     for name, benchmark in workshop.benchmarks.items():
         told = benchmark.description
-        facts[f"data of {name}"] = f"{told['name']}, split {benchmark.split}; {told['source']}; licence: {told['licence']}"
+        facts[f"data of {name}"] = (
+            f"{told['name']}, split {benchmark.split}; {told['source']}; licence: {told['licence']}"
+        )
     if chosen := experiment.candidates:
         way = f"of {chosen.pivot} queries and passages, by shared ids" if chosen.pivot else "of each cell itself"
         facts["candidates"] = f"the best {experiment.depth} by {chosen.system}, {way}"

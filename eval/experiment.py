@@ -112,6 +112,11 @@ class SystemSpec(StageConfig):
         """Whether it reorders candidates."""
         return False
 
+    @property
+    def reads_queries(self) -> bool:
+        """Whether its runs depend on the queries' texts, so that variants of them make sense."""
+        return True
+
 
 class Bm25Spec(SystemSpec):
     """BM25 with the analysis of the passage's language."""
@@ -136,6 +141,10 @@ class OracleSpec(SystemSpec):
     kind: Literal["oracle"]
 
     @property
+    def reads_queries(self) -> bool:
+        return False
+
+    @property
     def reorders(self) -> bool:
         return True
 
@@ -156,6 +165,10 @@ class RandomSpec(SeededSpec):
     kind: Literal["random"]
 
     @property
+    def reads_queries(self) -> bool:
+        return False
+
+    @property
     def reorders(self) -> bool:
         return True
 
@@ -164,6 +177,10 @@ class RunSpec(SeededSpec):
     """Runs from files, of any system."""
 
     kind: Literal["run"]
+
+    @property
+    def reads_queries(self) -> bool:
+        return False
     path: str = Field(
         min_length=1,
         description="TREC run of each cell; {benchmark} {setting} {cell} {query_language} {passage_language} {seed} "

@@ -138,6 +138,8 @@ class InputHashes:
     def of(self, path: str) -> str:
         """The hash of a file; of an output folder that of its manifest, which holds the hashes of its files."""
         if path not in self._known:
+            if not exists(path):
+                raise InputError(f"{path}: no such file or folder")
             if is_folder(path):
                 Manifest.read(path)  # or an error that says what is missing
             self._known[path] = hash_file(join(path, MANIFEST_NAME) if is_folder(path) else path)
@@ -154,7 +156,7 @@ class Origin:
     candidates: str  # the fingerprint of their run; none: ""
     inputs: dict[str, str]  # hashes of lexicons, run files and the benchmark's files, by name
     cell: Cell
-    split: str
+    judgements: str  # the split, and what is done about unanswered queries
     depth: int
 
     @cached_property

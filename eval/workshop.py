@@ -77,24 +77,25 @@ class Workshop:
             for cell in cells:
                 for variant in variants:
                     for system in self.experiment.systems:
-                        if variant and isinstance(system, RunSpec):
-                            continue  # a run from a file is of the queries as they are
+                        if variant and not system.reads_queries:
+                            continue
                         yield from (Unit(benchmark, cell, system.name, variant, seed) for seed in system.all_seeds)
 
     def origin(self, unit: Unit) -> Origin:
         """What makes a unit's run."""
         spec = self.experiment.system(unit.system)
         benchmark = self.benchmarks[unit.benchmark]
-        files = benchmark.files(unit.cell) | self._input_files(spec, unit)
+        files = benchmark.files(unit.cell)
+        hashes = {name: self._hashes.of(path) for name, path in files.items()} | self._hash_inputs(spec, unit)
         candidates = self._candidate_unit(unit) if spec.reorders else None
         return Origin(
             spec.model_dump(mode="json", exclude={"seeds", "name"}),
             unit.seed,
             self._variant(unit).model_dump(mode="json") if unit.variant else {},
             self.origin(candidates).run if candidates else "",
-            {name: self._hashes.of(path) for name, path in files.items()},
+            hashes,
             unit.cell,
-            benchmark.split,
+            f"{benchmark.split}, unanswered: {benchmark.unanswered}",
             self.experiment.depth,
         )
 
@@ -154,7 +155,7 @@ class Workshop:
         seed = self.experiment.system(spec.system).all_seeds[0]
         if spec.pivot:
             return Unit(unit.benchmark, bilingual_cell(spec.pivot, spec.pivot), spec.system, "", seed)
-        variant = "" if isinstance(self.experiment.system(spec.system), RunSpec) else unit.variant
+        variant = unit.variant if self.experiment.system(spec.system).reads_queries else ""
         return replace(unit, system=spec.system, variant=variant, seed=seed)
 
     def _open_ranker(self, spec: AnySystem, seed: int) -> Ranker:
@@ -187,8 +188,8 @@ class Workshop:
             raise InputError.at(self._path, place, f"make: {spec.make} gives no object with a method score")
         return scorer  # type: ignore[no-any-return]
 
-    def _input_files(self, spec: AnySystem, unit: Unit) -> dict[str, str]:
-        """What a run depends on beside the benchmark, by names that tell no path."""
+    def _hash_inputs(self, spec: AnySystem, unit: Unit) -> dict[str, str]:
+        """The hashes of what a run depends on beside the benchmark, by names that tell no path."""
         files = {}
         if isinstance(spec, TranslatedBm25Spec):
             files["lexicon"] = spec.lexicon
@@ -196,7 +197,11 @@ class Workshop:
             files["run"] = RunFiles(spec.path, unit.seed).file_of(unit.benchmark, unit.cell)
         if unit.variant:
             files |= {f"variant {index}": path for index, path in enumerate(inputs(self._variant(unit)))}
-        return files
+        try:
+            return {name: self._hashes.of(path) for name, path in files.items()}
+        except InputError as error:
+            place = locate(self._path, ("systems", self.experiment.systems.index(spec)))
+            raise InputError.at(self._path, place, f"{unit.label}: {error}") from error
 
     def _variant(self, unit: Unit) -> Variant:
         return _of_benchmark(next(one for one in self.experiment.variants if one.name == unit.variant), unit.benchmark)

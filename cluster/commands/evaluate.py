@@ -10,7 +10,7 @@ from cluster.lexical import open_lexical
 from cluster.terminal import Report, Terminal
 from csgen.files import join
 from eval.evaluate import EvaluateConfig, Job, finish_job, plan_job, run_group
-from eval.reporting.tables import terminal_view
+from eval.reporting.report import terminal_view
 
 SMALL_UNITS = 100  # made here: Ray would take longer to start
 

@@ -15,7 +15,7 @@ from eval.systems import Ranker
 from indexing.analysis import Analyser, Terms
 from indexing.lexical import Bm25, Index, LexicalIndex
 from indexing.structured import TranslatedIndex
-from indexing.translation import Translations
+from indexing.translation import PIVOT, Translations
 
 OpenIndex = Callable[[Benchmark, str, str], Index]  # of the queries' and the passages' language
 
@@ -62,8 +62,11 @@ class TranslatedIndexes:
     _opened: dict[tuple[str, str, str], Index] = field(default_factory=dict)
 
     @cached_property
-    def _entries(self) -> pl.DataFrame:
-        return read_entries(self.lexicon)
+    def _entries(self) -> dict[tuple[str, str], pl.DataFrame]:
+        """The lexicon's entries by their two languages."""
+        entries = read_entries(self.lexicon)
+        parts = entries.partition_by("source_language", "target_language", as_dict=True, maintain_order=True)
+        return {(str(source), str(target)): part for (source, target), part in parts.items()}
 
     def __call__(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
         key = (benchmark.name, query_language, passage_language)
@@ -72,11 +75,12 @@ class TranslatedIndexes:
         return self._opened[key]
 
     def _open(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
-        entries = self._entries
-        if query_language == passage_language:
+        ends = {language.partition("-")[0] for language in (query_language, passage_language, PIVOT)}
+        of_ends = [part for pair, part in self._entries.items() if {one.partition("-")[0] for one in pair} <= ends]
+        if query_language == passage_language or not of_ends:
             return self.plain(benchmark, query_language, passage_language)
         try:
-            translations = Translations.between(entries, query_language, passage_language)
+            translations = Translations.between(pl.concat(of_ends), query_language, passage_language)
         except InputError:  # no way: the results' warnings say so
             return self.plain(benchmark, query_language, passage_language)
         terms = self.plain.find_terms(benchmark, passage_language)

@@ -5,10 +5,12 @@ queries, which are independent, and not rows, which are not. Knows no run and no
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
+import polars.selectors as cs
 from numpy.typing import NDArray
 
 from csgen.manifest import Manifest
@@ -28,9 +30,11 @@ from eval.units import Measured, Unit
 from eval.workshop import Workshop
 
 Floats = NDArray[np.float64]
+Key = tuple[object, ...]  # of a group: its benchmark, setting, system, ...
 
 _PLACE = ["benchmark", "setting"]
 _BIN = ["kind", "bin", "order"]
+_DIGITS = 12  # of figures: the last ones depend on how many columns a matrix product has
 
 
 def analyse(workshop: Workshop, units: Sequence[Unit]) -> Results:
@@ -44,18 +48,21 @@ def analyse(workshop: Workshop, units: Sequence[Unit]) -> Results:
     values = average(rows, [*_PLACE, "cell", "system"], experiment)
     comparisons = compare(rows, experiment, labels) if experiment.baseline else empty_frame("comparisons")
     bins = list_bins(readings, experiment.seen_languages)
+    frames = {
+        "cells": cells,
+        "values": values.drop("num_cells"),
+        "summary": average(rows, [*_PLACE, "system"], experiment).drop("num_seeds"),
+        "comparisons": comparisons,
+        "bins": average_bins(rows, bins, experiment),
+        "fairness": average_fairness(measured),
+        "language_ranks": list_language_ranks(measured),
+    }
     return Results(
         name=experiment.name,
         measures=experiment.measures,
         systems=labels,
         baseline=experiment.baseline,
-        cells=cells,
-        values=values.drop("num_cells"),
-        summary=average(rows, [*_PLACE, "system"], experiment).drop("num_seeds"),
-        comparisons=comparisons,
-        bins=average_bins(rows, bins, experiment),
-        fairness=average_fairness(measured),
-        language_ranks=list_language_ranks(measured),
+        **{name: frame.with_columns(cs.float().round_sig_figs(_DIGITS)) for name, frame in frames.items()},
         warnings=tuple(list_warnings(cells, values, experiment)),
     )
 
@@ -96,16 +103,27 @@ def describe_cells(readings: Sequence[Reading]) -> pl.DataFrame:
 
 
 def spread(rows: pl.DataFrame, by: list[str], columns: Sequence[str]) -> pl.DataFrame:
-    """One value a query in each group of `by`, whose plain mean is the mean of the group's cells.
+    """One value a query in each group of `by`, whose plain mean is the mean of the group's cells; sorted by query.
 
-    A cell's mean is that of its rows (queries and seeds). Query q of N gets x_q = N sum w_r v_r over its rows r, where
-    w_r is 1 / (cells of the group x rows of the cell): sum x_q / N is the mean wanted, and a query is one draw.
+    The mean T of C cells, each the mean m_c of its n_c rows (queries and seeds), is linearised: query q of N gets
+
+        x_q = T + N * sum over its rows of (v - m_c) / (C n_c)
+
+    so that the mean of x is T, and its spread that of T when other queries had been drawn, however many rows each has
+    (the delta method for ratios; Cochran, Sampling Techniques, 1977, section 6.3).
     """
-    cells = pl.col("cell").n_unique().over(by)
-    weight = 1 / (cells * pl.len().over([*dict.fromkeys([*by, "cell"])]))
-    weighted = rows.select(*by, "query_id", (pl.col(columns) * weight.cast(pl.Float64)))
-    summed = weighted.group_by([*by, "query_id"]).agg(pl.col(columns).sum())
-    return summed.with_columns(pl.col(columns) * pl.len().over(by)).sort([*by, "query_id"])
+    in_cell = [*dict.fromkeys([*by, "cell"])]
+    means = rows.group_by(in_cell).agg(pl.col(columns).mean(), num_rows=pl.len())
+    centres = means.group_by(by).agg(pl.col(columns).mean().name.suffix(" T"), num_cells=pl.len())
+    joined = rows.join(means, on=in_cell, suffix=" m").join(centres, on=by)
+    weight = 1 / (pl.col("num_rows") * pl.col("num_cells"))
+    moved = [((pl.col(name) - pl.col(f"{name} m")) * weight).alias(name) for name in columns]
+    summed = joined.select(*by, "query_id", *(f"{name} T" for name in columns), *moved)
+    by_query = summed.group_by([*by, "query_id"]).agg(
+        *(pl.col(f"{name} T").first() for name in columns), *(pl.col(name).sum() for name in columns)
+    )
+    values = [(pl.col(f"{name} T") + pl.len().over(by) * pl.col(name)).alias(name) for name in columns]
+    return by_query.select(*by, "query_id", *values).sort([*by, "query_id"])
 
 
 def average(rows: pl.DataFrame, by: list[str], experiment: Experiment) -> pl.DataFrame:
@@ -114,16 +132,40 @@ def average(rows: pl.DataFrame, by: list[str], experiment: Experiment) -> pl.Dat
     order = rows.group_by(by, maintain_order=True).agg(
         num_cells=pl.col("cell").n_unique(), num_seeds=pl.col("seed").n_unique()
     )
-    found: list[dict[str, Any]] = []
-    for key, group in spread(rows, by, measures).group_by(by, maintain_order=True):
-        values = group.select(measures).to_numpy()
+    samples = {
+        key: Sample.of(group, measures) for key, group in spread(rows, by, measures).group_by(by, maintain_order=True)
+    }
+    found = []
+    for keys, values in stack_samples(samples):
         low, high = bootstrap_interval(values, experiment.seed)
-        for k, measure in enumerate(measures):
-            interval = {"value": float(values[:, k].mean()), "low": float(low[k]), "high": float(high[k])}
-            found.append(
-                dict(zip(by, key, strict=True)) | {"measure": measure} | interval | {"num_queries": len(group)}
-            )
+        numbers = zip(values.mean(axis=0).tolist(), low.tolist(), high.tolist(), strict=True)
+        named = [(key, measure) for key in keys for measure in measures]
+        for (key, measure), (value, least, most) in zip(named, numbers, strict=True):
+            interval = {"value": value, "low": least, "high": most}
+            found.append(dict(zip(by, key, strict=True)) | {"measure": measure, "num_queries": len(values)} | interval)
     return order.join(pl.DataFrame(found, infer_schema_length=None), on=by, maintain_order="left_right")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Values of the same queries, in order of their ids: (num_queries, num_columns)."""
+
+    queries: int  # a hash of the ids
+    values: Floats
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, columns: Sequence[str]) -> "Sample":
+        """Of rows sorted by query id."""
+        return cls(hash(tuple(rows["query_id"].hash().to_list())), rows.select(columns).to_numpy())
+
+
+def stack_samples(samples: dict[Key, Sample]) -> Iterator[tuple[list[Key], Floats]]:
+    """The samples of the same queries side by side: tests and intervals then draw for all of them at once."""
+    together: dict[tuple[int, int], list[Key]] = {}
+    for key, sample in samples.items():
+        together.setdefault((sample.queries, len(sample.values)), []).append(key)
+    for keys in together.values():
+        yield keys, np.hstack([samples[key].values for key in keys])
 
 
 def compare(rows: pl.DataFrame, experiment: Experiment, labels: Sequence[str]) -> pl.DataFrame:
@@ -154,24 +196,28 @@ def compare(rows: pl.DataFrame, experiment: Experiment, labels: Sequence[str]) -
     return frame
 
 
-def _compare_groups(differences: pl.DataFrame, by: list[str], seed: int) -> Iterator[dict[str, Any]]:
-    """The tests of each group; seeds are a random effect beside queries."""
-    order = {key: row for row, key in enumerate(differences.select(by).unique(maintain_order=True).iter_rows())}
-    found = {}
+def _compare_groups(differences: pl.DataFrame, by: list[str], seed: int) -> list[dict[str, Any]]:
+    """The tests of each group, in the order of their rows; seeds are a random effect beside queries."""
+    samples, p_values = {}, {}
     for key, group in spread(differences, [*by, "seed"], ["difference"]).group_by(by, maintain_order=True):
-        seeds = group.partition_by("seed", maintain_order=True)
-        matrix = np.stack([one["difference"].to_numpy() for one in seeds])  # (num_seeds, num_queries)
-        by_query = matrix.mean(axis=0)
-        low, high = bootstrap_interval(by_query[:, None], seed)
-        found[key] = {"cell": ALL_CELLS} | dict(zip(by, key, strict=True)) | {
-            "difference": float(by_query.mean()),
-            "low": float(low[0]),
-            "high": float(high[0]),
-            "p_t": compare_seeds(matrix).p,
-            "p_randomisation": randomisation(by_query, seed),
-            "num_queries": len(by_query),
-        }  # fmt: skip
-    yield from (found[key] for key in sorted(found, key=order.__getitem__))
+        by_seed = [one["difference"].to_numpy() for one in group.partition_by("seed", maintain_order=True)]
+        p_values[key] = compare_seeds(np.stack(by_seed)).p
+        means = group.group_by("query_id").agg(pl.col("difference").mean()).sort("query_id")
+        samples[key] = Sample.of(means, ["difference"])
+    found = {}
+    for keys, values in stack_samples(samples):
+        low, high = bootstrap_interval(values, seed)
+        p_randomisation = randomisation(values, seed)
+        for k, key in enumerate(keys):
+            found[key] = {"cell": ALL_CELLS} | dict(zip(by, key, strict=True)) | {
+                "difference": float(values[:, k].mean()),
+                "low": float(low[k]),
+                "high": float(high[k]),
+                "p_t": p_values[key],
+                "p_randomisation": float(p_randomisation[k]),
+                "num_queries": len(values),
+            }  # fmt: skip
+    return [found[key] for key in differences.select(by).unique(maintain_order=True).iter_rows()]
 
 
 def list_bins(readings: Sequence[Reading], seen_languages: Sequence[str]) -> pl.DataFrame:

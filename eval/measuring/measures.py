@@ -40,7 +40,8 @@ class Measurer:
     """Measures any number of runs by the same qrels.
 
     `qrels`: `query_id, passage_id, score`; grades above 0 are relevant. A query without a relevant passage is left out,
-    as no measure is defined for it. `measures`: names as `parse_measures` takes them.
+    as no measure is defined for it (and pytrec_eval's nDCG never ends where all grades are negative). `measures`: names
+    as `parse_measures` takes them.
     """
 
     def __init__(self, qrels: pl.DataFrame, measures: Sequence[str]) -> None:

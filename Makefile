@@ -29,7 +29,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@touch $@
 
 clean-cache: # Numba's compiled kernels
-	find csgen -name '*.nb[ci]' -delete
+	find csgen indexing -name '*.nb[ci]' -delete
 
 clean: clean-cache
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -7,15 +7,15 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from csgen.errors import InputError
 from csgen.lexicon.entries import read_entries
+from csgen.lexicon.ways import PIVOT, has_way
 from eval.benchmark import Benchmark, Reading
 from eval.experiment import Bm25Spec, TranslatedBm25Spec
 from eval.systems import Ranker
 from indexing.analysis import Analyser, Terms
 from indexing.lexical import Bm25, Index, LexicalIndex
 from indexing.structured import TranslatedIndex
-from indexing.translation import PIVOT, Translations
+from indexing.translation import Translations
 
 OpenIndex = Callable[[Benchmark, str, str], Index]  # of the queries' and the passages' language
 
@@ -75,14 +75,11 @@ class TranslatedIndexes:
         return self._opened[key]
 
     def _open(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
+        if query_language == passage_language or not has_way(self._entries, query_language, passage_language):
+            return self.plain(benchmark, query_language, passage_language)
         ends = {language.partition("-")[0] for language in (query_language, passage_language, PIVOT)}
         of_ends = [part for pair, part in self._entries.items() if {one.partition("-")[0] for one in pair} <= ends]
-        if query_language == passage_language or not of_ends:
-            return self.plain(benchmark, query_language, passage_language)
-        try:
-            translations = Translations.between(pl.concat(of_ends), query_language, passage_language)
-        except InputError:  # no way: the results' warnings say so
-            return self.plain(benchmark, query_language, passage_language)
+        translations = Translations.between(pl.concat(of_ends), query_language, passage_language)
         terms = self.plain.find_terms(benchmark, passage_language)
         return TranslatedIndex(Analyser(passage_language), terms, translations, self.plain.parameters)
 

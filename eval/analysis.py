@@ -13,6 +13,7 @@ import polars as pl
 import polars.selectors as cs
 from numpy.typing import NDArray
 
+from csgen.lexicon.ways import has_way
 from csgen.manifest import Manifest
 from eval.benchmark import Reading
 from eval.experiment import Experiment, TranslatedBm25Spec
@@ -330,14 +331,9 @@ def list_warnings(cells: pl.DataFrame, values: pl.DataFrame, experiment: Experim
 def _warn_of_lexicon(system: TranslatedBm25Spec, cells: pl.DataFrame) -> Iterator[str]:
     """Names the CLIR cells between whose languages the lexicon leads neither directly nor through English."""
     listed = [pair.partition("-") for pair in Manifest.read(system.lexicon).counts["languages"]]
-    ways = {frozenset((source, target.partition("-")[0])) for source, _, target in listed}
-
-    def leads(query: str, passage: str) -> bool:
-        ends = [language.partition("-")[0] for language in (query, passage)]
-        return frozenset(ends) in ways or all(end == "en" or frozenset((end, "en")) in ways for end in ends)
-
+    pairs = [(source, target) for source, _, target in listed]
     clir = cells.filter(setting="CLIR").select("cell", "query_language", "passage_language").unique(maintain_order=True)
-    if missing := [cell for cell, query, passage in clir.iter_rows() if not leads(query, passage)]:
+    if missing := [cell for cell, query, passage in clir.iter_rows() if not has_way(pairs, query, passage)]:
         shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
         yield (
             f"{system.name}: for {len(missing)} of {len(clir)} pairs of languages the lexicon has no translations, and "

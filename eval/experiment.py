@@ -122,8 +122,8 @@ class Bm25Spec(SystemSpec):
     """BM25 with the analysis of the passage's language."""
 
     kind: Literal["bm25"]
-    k1: float = Field(1.5, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
-    b: float = Field(0.75, ge=0, le=1, description="normalisation by length, in [0, 1]")
+    k1: float = Field(0.9, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
+    b: float = Field(0.4, ge=0, le=1, description="normalisation by length, in [0, 1]")
 
 
 class TranslatedBm25Spec(SystemSpec):
@@ -131,8 +131,8 @@ class TranslatedBm25Spec(SystemSpec):
 
     kind: Literal["translated-bm25"]
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
-    k1: float = Field(1.5, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
-    b: float = Field(0.75, ge=0, le=1, description="normalisation by length, in [0, 1]")
+    k1: float = Field(0.9, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
+    b: float = Field(0.4, ge=0, le=1, description="normalisation by length, in [0, 1]")
 
 
 class OracleSpec(SystemSpec):
@@ -181,6 +181,7 @@ class RunSpec(SeededSpec):
     @property
     def reads_queries(self) -> bool:
         return False
+
     path: str = Field(
         min_length=1,
         description="TREC run of each cell; {benchmark} {setting} {cell} {query_language} {passage_language} {seed} "

@@ -94,14 +94,19 @@ def rank_run(run: pl.DataFrame) -> pl.DataFrame:
     Higher scores come first, compared as 32-bit floats; of equal ones the passage id that is later in byte order:
     trec_eval's rule, in whose C structure a score is a float. A score that is not finite is refused.
     """
+    check_scores(run)
+    order = ("query_id", pl.col("score").cast(pl.Float32), "passage_id")
+    ranked = run.sort(*order, descending=[False, True, True])
+    return ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).over("query_id"))
+
+
+def check_scores(run: pl.DataFrame) -> None:
+    """Refuse a run with a score that is not a finite number."""
     if (odd := run.filter(~pl.col("score").is_finite())).height:
         raise InputError(
             f"the passage {odd['passage_id'][0]!r} has the score {odd['score'][0]} for the query "
             f"{odd['query_id'][0]!r}; scores must be finite numbers, or the passages have no order"
         )
-    order = ("query_id", pl.col("score").cast(pl.Float32), "passage_id")
-    ranked = run.sort(*order, descending=[False, True, True])
-    return ranked.with_columns(rank=pl.int_range(1, pl.len() + 1, dtype=pl.UInt32).over("query_id"))
 
 
 def find_double(pairs: pl.DataFrame) -> tuple[str, str] | None:

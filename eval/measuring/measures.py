@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from csgen.errors import InputError
-from eval.trec import find_double, rank_run
+from eval.trec import check_scores, find_double
 
 if TYPE_CHECKING:
     from ir_measures import Measure
@@ -51,7 +51,6 @@ class Measurer:
         self._queries = judged.select(pl.col("query_id").unique(maintain_order=True))
         self._columns = [_read_from(name, measure) for name, measure in parsed.items()]
         self._needs_whole_run = any(measure.NAME in _OF_WHOLE_RUN for measure in parsed.values())
-        self._depth = _last_cutoff(parsed)
         computed = list(dict.fromkeys(column.computed for column in self._columns))
         self._evaluator = _import_ir_measures().pytrec_eval.evaluator(computed, _by_query(judged))
 
@@ -60,25 +59,29 @@ class Measurer:
 
         A query that the run lacks gets 0, by ir_measures' evaluator; queries that are not judged are passed over.
         """
-        if double := find_double(run):
+        check_scores(run)
+        kept = self._keep(run)
+        scores = _by_query(kept.sort("query_id"))
+        if sum(map(len, scores.values())) < kept.height and (double := find_double(kept)):
             raise InputError(
                 f"a run has the passage {double[1]!r} twice for the query {double[0]!r}; it must rank it once"
             )
-        ranked = rank_run(run.join(self._queries, on="query_id", how="semi"))
         found: dict[Any, dict[str, float]] = {column.computed: {} for column in self._columns}
-        for metric in self._evaluator.iter_calc(_by_query(self._trim(ranked))):
+        for metric in self._evaluator.iter_calc(scores):
             found[metric.measure][metric.query_id] = metric.value
         return self._queries.with_columns(self._fill(column, found[column.computed]) for column in self._columns)
 
-    def _trim(self, ranked: pl.DataFrame) -> pl.DataFrame:
-        """Without ranks that change nothing: those after the last cutoff, and after a query's last judged passage."""
+    def _keep(self, run: pl.DataFrame) -> pl.DataFrame:
+        """The rows that can change a value: measures of ranks see nothing after the last judged passage of a query.
+
+        Which leaves a fraction of the run, as relevant passages stand near its top.
+        """
         if self._needs_whole_run:
-            return ranked
-        if self._depth is not None:
-            ranked = ranked.filter(pl.col("rank") <= self._depth)
-        judged = ranked.join(self._judged, on=["query_id", "passage_id"], how="semi")
-        last = judged.group_by("query_id").agg(last=pl.col("rank").max())
-        return ranked.join(last, on="query_id", maintain_order="left").filter(pl.col("rank") <= pl.col("last"))
+            return run.join(self._queries, on="query_id", how="semi")
+        judged = run.join(self._judged, on=["query_id", "passage_id"], how="semi")
+        score = pl.col("score").cast(pl.Float32)  # as trec_eval compares them
+        last = judged.group_by("query_id").agg(last=score.min())
+        return run.join(last, on="query_id", maintain_order="left").filter(score >= pl.col("last"))
 
     def _fill(self, column: _Column, found: Mapping[str, float]) -> pl.Series:
         values = np.array([found[query_id] for query_id in self._queries["query_id"]], np.float64)
@@ -155,14 +158,6 @@ def _read_from(name: str, measure: Any) -> _Column:
         return _Column(name, measure)
     whole = type(measure)(**{key: value for key, value in measure.params.items() if key != "cutoff"})
     return _Column(name, whole, 1.0 / measure.params["cutoff"])
-
-
-def _last_cutoff(measures: Mapping[str, Any]) -> int | None:
-    """The rank after which no measure looks; None: one looks at all, or counts judged passages alone."""
-    parameters = [measure.params for measure in measures.values()]
-    if any("cutoff" not in one or one.get("judged_only") for one in parameters):
-        return None
-    return max((one["cutoff"] for one in parameters), default=None)
 
 
 def _by_query(rows: pl.DataFrame) -> dict[str, dict[str, Any]]:

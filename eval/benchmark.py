@@ -56,7 +56,7 @@ class Benchmark:
     """A collection's texts and the judgements of one split."""
 
     def __init__(self, name: str, folder: str, split: str, unanswered: Unanswered = "refuse") -> None:
-        """`unanswered`: what is done about queries without a relevant passage. A folder that is no collection is refused."""
+        """`unanswered`: what is done about queries without a relevant passage. The folder must be a collection."""
         self.unanswered = unanswered
         self.name = name
         self.split = split

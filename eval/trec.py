@@ -20,7 +20,7 @@ from csgen.sources.text import BYTE_ORDER_MARK, head_lines, tsv_header
 
 _DECIMAL = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?", re.ASCII)
 _WHOLE = re.compile(r"[-+]?[0-9]{1,18}", re.ASCII)
-_GZIP_LEVEL = 1  # of igzip: a run of a million lines in 0.2 s
+_GZIP_LEVEL = 1  # of igzip, 0 to 3: adds 0.1 s to writing a million lines
 
 
 @dataclass(frozen=True)
@@ -135,9 +135,9 @@ def check_run(run: pl.DataFrame, path: str, query_ids: pl.Series, passage_ids: p
 
 
 def refuse_other_split(run: pl.DataFrame, path: str, qrels: pl.DataFrame, qrels_path: str) -> None:
-    """Refuse a run of which no query stands in the qrels: every value would be 0, and none would mean anything."""
+    """Refuse a run that shares no query with the qrels: every value would be 0, and none would mean anything."""
     asked, judged = run["query_id"].unique().sort(), qrels["query_id"].unique().sort()
-    if asked.is_in(judged.implode()).any():
+    if asked.is_empty() or asked.is_in(judged.implode()).any():
         return
     raise InputError(
         f"{path}: none of its {len(asked)} queries (the first {asked.first()!r}) is among the {len(judged)} of "
@@ -148,8 +148,7 @@ def refuse_other_split(run: pl.DataFrame, path: str, qrels: pl.DataFrame, qrels_
 
 def refuse_without_relevant(qrels: pl.DataFrame, path: str) -> None:
     """Refuse qrels in which a query has no passage with a grade above 0: no measure is defined for it."""
-    has_relevant = (pl.col("score").max() > 0).over("query_id")
-    without = qrels.filter(~has_relevant)
+    without = qrels.filter((pl.col("score").max() <= 0).over("query_id"))
     if without.is_empty():
         return
     query_id = without["query_id"][0]
@@ -193,9 +192,7 @@ def _parse(data: bytes, form: _Form) -> pl.DataFrame | None:
     """The three columns; None where a line may be bad."""
     spaced = data.replace(b"\t", b" ") if b"\t" in data else data
     lines = _parse_spaced(spaced, form)
-    if lines is not None:
-        return lines
-    return _parse_spaced(_squeeze(spaced), form)
+    return _parse_spaced(_squeeze(spaced), form) if lines is None else lines
 
 
 def _squeeze(data: bytes) -> bytes:

@@ -61,6 +61,11 @@ def test_no_difference_at_all_has_p_1() -> None:
     assert (paired_t(zeros), randomisation(zeros, seed=1), compare_seeds(np.zeros((3, 10))).p) == (1, 1, 1)
 
 
+def test_differences_that_come_of_rounding_are_none() -> None:
+    rounding = np.full(10, 0.1 + 0.2 - 0.3)
+    assert (paired_t(rounding), randomisation(rounding, seed=1), compare_seeds(rounding[None]).p) == (1, 1, 1)
+
+
 def test_the_same_difference_everywhere_has_p_0_by_t_and_the_least_p_by_signs() -> None:
     assert paired_t(np.full(20, 0.5)) == 0
     assert randomisation(np.full(20, 0.5), seed=1, rounds=99) == 1 / 100

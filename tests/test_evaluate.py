@@ -276,3 +276,51 @@ def test_the_carried_sample_is_a_benchmark(evaluate, experiment):
     )
     summary = summary_of(evaluate(path, "--format", "json"))
     assert pl.DataFrame(summary["summary"]).filter(setting="MoIR")["num_cells"].unique().to_list() == [7]
+
+
+def test_translated_queries_find_what_words_do_not(evaluate, experiment, sample_lexicon):
+    systems = [EXPERIMENT["systems"][0], {"name": "translated", "kind": "translated-bm25", "lexicon": sample_lexicon}]
+    settings = {"moir": ["en"], "clir": ["de-en", "it-de"]}
+    path = experiment(systems=systems, candidates=None, settings=settings)
+    summary = summary_of(evaluate(path, "--format", "json"))
+    assert values_of(summary, "translated")["CLIR"] > values_of(summary, "BM25")["CLIR"] == 0
+    assert values_of(summary, "translated")["MoIR"] == values_of(summary, "BM25")["MoIR"]
+
+
+def test_languages_that_the_lexicon_does_not_reach_are_told(evaluate, experiment, tmp_path):
+    (tmp_path / "en-de.tsv").write_text("house\tHaus\n")
+    main(["lexicon", "build", f"tsv:en-de:{tmp_path}/en-de.tsv", "--output", str(tmp_path / "lexicon"), "--quiet"])
+    systems = [{"name": "translated", "kind": "translated-bm25", "lexicon": str(tmp_path / "lexicon")}]
+    path = experiment(systems=systems, candidates=None, baseline="", settings={"clir": ["de-en", "it-en", "de-it"]})
+    code, output, _ = evaluate(path)
+    assert code == 0
+    assert "for 2 of 3 pairs of languages the lexicon has no translations" in " ".join(output.split())
+    assert "it-en, de-it" in " ".join(output.split())
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        (["q0 Q0 p0 1 2.0 x", "q1 Q0 p9 1 1.0 x"], "de-de.run:2: the passage 'p9' is not among the 4 of the collection"),
+        (["q0 Q0 p0 1 2.0 x", "q0 Q0 p0 2 1.0 x"], "de-de.run:2: the passage 'p0' stands twice for the query 'q0'"),
+        (["q0 Q0 p0 1 nan x"], "de-de.run:1: expected a finite number as score, got 'nan'"),
+        (["q0 Q0 p0 1 high x"], "de-de.run:1: expected a finite number as score, got 'high'"),
+        (["q0 Q0 p0 1 2.0 x", "q0 p0 2.0"], "de-de.run:2: expected 6 fields, got 3"),
+        (["z9 Q0 p0 1 2.0 x"], "de-de.run: none of its 1 queries (the first 'z9') is among the 4 of"),
+    ],
+)  # fmt: skip
+def test_a_bad_run_is_named_with_its_line_and_nothing_is_measured(evaluate, experiment, tmp_path, lines, message):
+    (tmp_path / "de-de.run").write_text("\n".join(lines) + "\n")
+    systems = [{"name": "mine", "kind": "run", "path": str(tmp_path / "{cell}.run")}]
+    path = experiment(systems=systems, candidates=None, baseline="", settings={"moir": ["de"]})
+    code, output, errors = evaluate(path)
+    assert (code, output) == (2, "")
+    assert message in errors
+    assert not (tmp_path / "out/manifest.json").exists()
+
+
+def test_a_query_that_nothing_is_relevant_to_is_named_with_its_line(evaluate, experiment, tmp_path):
+    path = experiment()
+    (tmp_path / "toy/qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq0\tp0\t1\nq1\tp1\t0\n")
+    code, _, errors = evaluate(path)
+    assert (code, "qrels/test.tsv:3: the query 'q1' has no relevant passage" in errors) == (2, True)

@@ -19,6 +19,7 @@ from eval.benchmark import Reading
 from eval.experiment import Experiment, TranslatedBm25Spec
 from eval.measuring.bins import bin_queries
 from eval.measuring.significance import (
+    ENOUGH_QUERIES,
     bonferroni,
     bootstrap_interval,
     compare_seeds,
@@ -307,9 +308,12 @@ def list_language_ranks(measured: dict[Unit, Measured]) -> pl.DataFrame:
 
 def list_warnings(cells: pl.DataFrame, values: pl.DataFrame, experiment: Experiment) -> Iterator[str]:
     """What a reader of the tables must know: small samples, queries left out, variants that change nothing."""
-    for row in cells.iter_rows(named=True):
-        if warning := minimum_sample_warning(row["num_queries"]):
-            yield f"{row['benchmark']} {row['cell']}: {warning}"
+    for (benchmark,), group in cells.group_by("benchmark", maintain_order=True):
+        small = group.filter(pl.col("num_queries") < ENOUGH_QUERIES).sort("num_queries", "cell")
+        if len(small):
+            fewest = small.row(0, named=True)
+            told = minimum_sample_warning(fewest["num_queries"])
+            yield f"{benchmark}: {len(small)} of {len(group)} cells are small, the smallest {fewest['cell']}: {told}"
     left_out = cells.filter(pl.col("left_out") > 0)
     if len(left_out):
         worst = left_out.sort("left_out", descending=True, maintain_order=True).row(0, named=True)

@@ -18,7 +18,7 @@ from csgen.sources.draws import counter, hash_texts, mix
 from eval.benchmark import Reading
 from eval.pool import ScorePool
 from eval.settings import Cell
-from eval.trec import check_run, rank_run, read_run, refuse_other_split
+from eval.trec import check_run, read_run, refuse_other_split
 
 BLOCK_PAIRS = 50_000  # pairs scored between two writes of the pool: what a killed process loses at most
 
@@ -51,14 +51,18 @@ class Reranker(Protocol):
 
 
 class Oracle:
-    """The candidates in the order of their grades; equal grades keep the candidates' order."""
+    """The candidates in the order of their grades; equal grades keep the candidates' order, equal ones of these by lot.
+
+    A lot for each passage, so that of parallel answers no language is always the first.
+    """
 
     def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
         grades = reading.qrels.rename({"score": "grade"})
-        ranked = rank_run(candidates).join(grades, on=["query_id", "passage_id"], how="left", maintain_order="left")
-        return ranked.select(
-            "query_id", "passage_id", score=pl.col("grade").fill_null(0).clip(0) + 1 / (1 + pl.col("rank"))
-        )
+        graded = candidates.join(grades, on=["query_id", "passage_id"], how="left", maintain_order="left")
+        order = ["query_id", "score", "lot"]
+        ordered = graded.with_columns(lot=_draw(graded, 0)).sort(order, descending=[False, True, False])
+        place = pl.int_range(1, pl.len() + 1).over("query_id")
+        return ordered.select("query_id", "passage_id", score=pl.col("grade").fill_null(0).clip(0) + 1 / (1 + place))
 
 
 @dataclass(frozen=True)
@@ -68,10 +72,14 @@ class RandomOrder:
     seed: int
 
     def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
-        salt = np.uint64(mix(np.full(1, counter(self.seed + 1)))[0])
-        drawn = mix(mix(_hash_column(candidates["query_id"]) ^ salt) ^ _hash_column(candidates["passage_id"]))
-        scores = pl.Series((drawn >> np.uint64(40)) / 2.0**24, dtype=pl.Float64)  # 24 bits: what a float32 tells apart
-        return candidates.with_columns(score=scores)
+        return candidates.with_columns(score=_draw(candidates, self.seed))
+
+
+def _draw(pairs: pl.DataFrame, seed: int) -> pl.Series:
+    """A draw in [0, 1) for each row's query and passage, of 24 bits: what a float32 tells apart."""
+    salt = np.uint64(mix(np.full(1, counter(seed + 1)))[0])
+    drawn = mix(mix(_hash_column(pairs["query_id"]) ^ salt) ^ _hash_column(pairs["passage_id"]))
+    return pl.Series((drawn >> np.uint64(40)) / 2.0**24, dtype=pl.Float64)
 
 
 @dataclass(frozen=True)

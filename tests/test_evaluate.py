@@ -301,7 +301,7 @@ def test_languages_that_the_lexicon_does_not_reach_are_told(evaluate, experiment
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["q0 Q0 p0 1 2.0 x", "q1 Q0 p9 1 1.0 x"], "de-de.run:2: the passage 'p9' is not among the 4 of the collection"),
+        (["q0 Q0 p0 1 2.0 x", "q1 Q0 p9 1 1.0 x"], "de-de.run:2: the passage 'p9' is not among the 4"),
         (["q0 Q0 p0 1 2.0 x", "q0 Q0 p0 2 1.0 x"], "de-de.run:2: the passage 'p0' stands twice for the query 'q0'"),
         (["q0 Q0 p0 1 nan x"], "de-de.run:1: expected a finite number as score, got 'nan'"),
         (["q0 Q0 p0 1 high x"], "de-de.run:1: expected a finite number as score, got 'high'"),

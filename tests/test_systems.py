@@ -49,6 +49,13 @@ def test_the_oracle_puts_the_relevant_candidate_first_and_keeps_the_others_order
     assert ranking(Oracle().rerank(reading, candidates), "q0") == ["p0", "p2", "p1"]
 
 
+def test_the_oracle_prefers_no_language_among_equal_candidates(benchmark):
+    pooled = benchmark.read(multilingual_cell("en-all", ("de", "it"), "2", "en", seed=1))
+    candidates = run_of(*((f"q{n}", f"{language}/p{n}", 1.0) for n in range(4) for language in ("de", "it")))
+    first = [ranking(Oracle().rerank(pooled, candidates), f"q{n}")[0][:2] for n in range(4)]
+    assert set(first) == {"de", "it"}
+
+
 def test_the_oracle_finds_nothing_that_is_no_candidate(reading):
     assert ranking(Oracle().rerank(reading, run_of(("q0", "p2", 3))), "q0") == ["p2"]
 

@@ -34,10 +34,11 @@ def show_interval(row: Row) -> str:
 
 
 def show_quartiles(row: Row) -> str:
-    """ "12 [4, 40]": median and quartiles of ranks."""
+    """ "12 [4, 40.5]": median and quartiles of ranks, to one place."""
     if None in (row["q25"], row["median"], row["q75"]):
         return NOTHING
-    return f"{row['median']:,g} [{row['q25']:,g}, {row['q75']:,g}]"
+    median, q25, q75 = (f"{round(row[name], 1):,g}" for name in ("median", "q25", "q75"))
+    return f"{median} [{q25}, {q75}]"
 
 
 def show_p(value: float | None) -> str:

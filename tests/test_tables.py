@@ -15,7 +15,15 @@ from toy_results import frame, rich_results, small_results
 
 from eval.reporting.formats import Cell, Column, Table, file_name, to_csv, to_latex, to_markdown, to_terminal
 from eval.reporting.grids import gain_grid, order_by_script, value_grid
-from eval.reporting.notation import mark_level, show_difference, show_interval, show_p, show_quartiles, show_range
+from eval.reporting.notation import (
+    mark_level,
+    show_difference,
+    show_interval,
+    show_p,
+    show_quartiles,
+    show_range,
+    show_value,
+)
 from eval.reporting.report import terminal_view, write_tables
 from eval.reporting.tables import (
     bins_table,
@@ -365,3 +373,7 @@ def test_terminal_view_fits_eighty_columns(rich):
     lines = render(terminal_view(rich), 80).splitlines()
     assert not any("…" in line for line in lines)
     assert any(line.rstrip().endswith("−22.2  ***") for line in lines)
+
+
+def test_what_rounds_to_nothing_has_no_sign():
+    assert (show_value(-1e-9), show_difference(-1e-9)) == ("0.0", "0.0")

@@ -15,7 +15,10 @@ Row = dict[str, Any]  # of a frame of Results
 
 
 def show_value(value: float | None) -> str:
-    return NOTHING if value is None else f"{100 * value:.1f}"
+    if value is None:
+        return NOTHING
+    text = f"{100 * value:.1f}"
+    return "0.0" if text == "-0.0" else text  # the end of an interval may round to it
 
 
 def show_difference(value: float | None) -> str:

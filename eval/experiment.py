@@ -5,7 +5,7 @@ Checks what can be told from the file alone; whether languages and files are the
 
 import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -101,52 +101,34 @@ class CandidatesSpec(StageConfig):
 class SystemSpec(StageConfig):
     """What all systems have."""
 
+    reorders: ClassVar[bool] = False  # candidates, rather than find passages by itself
+    reads_queries: ClassVar[bool] = True  # so that variants of the queries make other runs
+
     name: Name = Field(description="what the system is called in tables and file names")
 
     @property
     def all_seeds(self) -> tuple[int, ...]:
         return (0,)
 
-    @property
-    def reorders(self) -> bool:
-        """Whether it reorders candidates."""
-        return False
 
-    @property
-    def reads_queries(self) -> bool:
-        """Whether its runs depend on the queries' texts, so that variants of them make sense."""
-        return True
+class LexicalSpec(SystemSpec):
+    """A system that ranks by BM25."""
 
-
-class Bm25Spec(SystemSpec):
-    """BM25 with the analysis of the passage's language."""
-
-    kind: Literal["bm25"]
     k1: float = Field(0.9, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
     b: float = Field(0.4, ge=0, le=1, description="normalisation by length, in [0, 1]")
 
 
-class TranslatedBm25Spec(SystemSpec):
+class Bm25Spec(LexicalSpec):
+    """BM25 with the analysis of the passage's language."""
+
+    kind: Literal["bm25"]
+
+
+class TranslatedBm25Spec(LexicalSpec):
     """BM25 over queries translated word by word, as probabilistic structured queries do."""
 
     kind: Literal["translated-bm25"]
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
-    k1: float = Field(0.9, ge=0, le=10, description="saturation of a term's frequency, 0 to 10")
-    b: float = Field(0.4, ge=0, le=1, description="normalisation by length, in [0, 1]")
-
-
-class OracleSpec(SystemSpec):
-    """The candidates in the order of their judgements: the best that a reranker can do."""
-
-    kind: Literal["oracle"]
-
-    @property
-    def reads_queries(self) -> bool:
-        return False
-
-    @property
-    def reorders(self) -> bool:
-        return True
 
 
 class SeededSpec(SystemSpec):
@@ -159,29 +141,30 @@ class SeededSpec(SystemSpec):
         return self.seeds
 
 
+class OracleSpec(SystemSpec):
+    """The candidates in the order of their judgements: the best that a reranker can do."""
+
+    reorders = True
+    reads_queries = False
+
+    kind: Literal["oracle"]
+
+
 class RandomSpec(SeededSpec):
     """The candidates in an order drawn by seed, query and passage."""
 
+    reorders = True
+    reads_queries = False
+
     kind: Literal["random"]
-
-    @property
-    def reads_queries(self) -> bool:
-        return False
-
-    @property
-    def reorders(self) -> bool:
-        return True
 
 
 class RunSpec(SeededSpec):
     """Runs from files, of any system."""
 
+    reads_queries = False
+
     kind: Literal["run"]
-
-    @property
-    def reads_queries(self) -> bool:
-        return False
-
     path: str = Field(
         min_length=1,
         description="TREC run of each cell; {benchmark} {setting} {cell} {query_language} {passage_language} {seed} "
@@ -203,6 +186,8 @@ class RunSpec(SeededSpec):
 class ScorerSpec(SeededSpec):
     """Anything that scores pairs of texts, from Python."""
 
+    reorders = True
+
     kind: Literal["scorer"]
     make: str = Field(
         pattern=r"^[\w.]+:\w+$",
@@ -211,10 +196,6 @@ class ScorerSpec(SeededSpec):
     )
     options: dict[str, Any] = Field({}, description="keyword arguments of that function")
     version: str = Field("1", description="raise it where the scorer changed: old scores are then scored anew")
-
-    @property
-    def reorders(self) -> bool:
-        return True
 
 
 AnySystem = Annotated[

@@ -228,7 +228,7 @@ def test_small_samples_and_queries_left_out_are_told(evaluate, experiment, tmp_p
     passages = tmp_path / "toy/it/passages.jsonl"
     passages.write_text("".join(passages.read_text().splitlines(keepends=True)[:3]))
     warnings = summary_of(evaluate(experiment(), "--format", "json"))["warnings"]
-    assert any("4 judged queries" in warning for warning in warnings)
+    assert any("13 of 13 cells are small" in warning for warning in warnings)
     assert any("leave out queries" in warning for warning in warnings)
 
 

@@ -50,6 +50,8 @@ COMMANDS = {
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),
+    "mine": Command("mine:mine", "mine hard negatives for training pairs by BM25 or an encoder", ("pairs",)),
+    "rerank": Command("rerank:rerank", "put a run's passages in the order of a model's scores", ()),
     "evaluate": Command(
         "evaluate:evaluate", "measure systems on MoIR, CLIR and MLIR; write tables, plots, a report", ("experiment",)
     ),

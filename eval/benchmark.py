@@ -12,7 +12,7 @@ import polars as pl
 
 from csgen.errors import InputError
 from csgen.files import find_file, join
-from csgen.sources.collection import COLLECTION_NAME, Collection, read_collection
+from csgen.sources.collection import COLLECTION_NAME, Collection, join_titles, read_collection
 from eval.settings import Cell, draw_languages
 from eval.trec import refuse_without_relevant
 
@@ -162,11 +162,8 @@ class Benchmark:
 
     def _load(self, kind: str, language: str) -> pl.DataFrame:
         if (kind, language) not in self._texts:
-            documents = getattr(self._collection, kind)(language)
-            text = pl.col("text")
-            if kind == "passages" and "title" in documents.columns:
-                text = pl.when(pl.col("title") == "").then(text).otherwise(pl.format("{} {}", "title", "text"))
-            self._texts[kind, language] = documents.select(pl.col("_id").alias("id"), text.alias("text"))
+            load = self._collection.queries if kind == "queries" else self._collection.passages
+            self._texts[kind, language] = join_titles(load(language)).rename({"_id": "id"})
         return self._texts[kind, language]
 
     def _file(self, *names: str) -> str:

@@ -22,7 +22,7 @@ from eval.reporting.page import Origin
 from eval.reporting.report import write_report
 from eval.results import RESULTS_NAME, Results
 from eval.units import Unit, UnitStore, digest
-from eval.workshop import OpenLexical, Workshop
+from eval.workshop import Makers, Workshop
 
 STAGE = "evaluate"
 EXPERIMENT_NAME = "experiment.yaml"
@@ -55,7 +55,7 @@ class Job:
 
     config: EvaluateConfig
     experiment: Experiment
-    lexical: OpenLexical
+    makers: Makers
     units: tuple[Unit, ...]
     groups: tuple[tuple[Unit, ...], ...]
     made_by: str  # the fingerprint of everything
@@ -71,7 +71,7 @@ class Job:
         return exists(join(folder, MANIFEST_NAME)) and Manifest.read(folder).inputs.get("all") == self.made_by
 
 
-def plan_job(config: EvaluateConfig, lexical: OpenLexical) -> Job:
+def plan_job(config: EvaluateConfig, makers: Makers) -> Job:
     """Read the experiment and see what is missing. What is wrong with it or its inputs is an InputError here."""
     experiment = read_experiment(config.experiment)
     try:
@@ -79,7 +79,7 @@ def plan_job(config: EvaluateConfig, lexical: OpenLexical) -> Job:
     except InputError as error:
         raise InputError.at(config.experiment, locate(config.experiment, ("measures",)), str(error)) from error
     _refuse_other(config.output, experiment)
-    workshop = _open_workshop(config, experiment, lexical)
+    workshop = _open_workshop(config, experiment, makers)
     units = tuple(workshop.list_units())
     origins = {unit: workshop.origin(unit) for unit in units}
     made_by = {unit: origin.values(experiment.measures) for unit, origin in origins.items()}
@@ -88,12 +88,12 @@ def plan_job(config: EvaluateConfig, lexical: OpenLexical) -> Job:
     for unit, origin in origins.items():
         hashes[unit.benchmark] |= {f"{unit.system}: {k}" if "/" not in k else k: v for k, v in origin.inputs.items()}
     everything = digest([experiment.model_dump(mode="json"), [[unit.stem, made_by[unit]] for unit in units]])
-    return Job(config, experiment, lexical, units, _group(missing), everything, hashes)
+    return Job(config, experiment, makers, units, _group(missing), everything, hashes)
 
 
 def run_group(job: Job, index: int) -> int:
     """Make the units of a group; returns their number. The same group gives the same files, wherever it runs."""
-    workshop = _open_workshop(job.config, job.experiment, job.lexical)
+    workshop = _open_workshop(job.config, job.experiment, job.makers)
     for unit in job.groups[index]:
         workshop.make(unit)
     return len(job.groups[index])
@@ -105,7 +105,7 @@ def finish_job(job: Job) -> Results:
     if job.is_done():
         return Results.read(folder)
     _remove_manifest(folder)
-    workshop = _open_workshop(job.config, job.experiment, job.lexical)
+    workshop = _open_workshop(job.config, job.experiment, job.makers)
     results = analyse(workshop, job.units)
     with open_input(job.config.experiment) as stream:
         text = stream.read()
@@ -148,9 +148,9 @@ def _list_facts(workshop: Workshop) -> dict[str, str]:
     return facts
 
 
-def _open_workshop(config: EvaluateConfig, experiment: Experiment, lexical: OpenLexical) -> Workshop:
+def _open_workshop(config: EvaluateConfig, experiment: Experiment, makers: Makers) -> Workshop:
     pool = ScorePool(config.scores or join(config.output, "scores"), config.scores_mb << 20)
-    return Workshop(experiment, config.experiment, UnitStore(config.output), pool, lexical)
+    return Workshop(experiment, config.experiment, UnitStore(config.output), pool, makers)
 
 
 def _group(units: Sequence[Unit]) -> tuple[tuple[Unit, ...], ...]:

@@ -198,8 +198,34 @@ class ScorerSpec(SeededSpec):
     version: str = Field("1", description="raise it where the scorer changed: old scores are then scored anew")
 
 
+class ModelSpec(SeededSpec):
+    """A model that scores pairs, in a folder or on a hub."""
+
+    reorders = True
+
+    model: str = Field(min_length=1, description="folder or hub id; {seed} stands for the seed")
+    precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the linear layers")
+    max_tokens: int = Field(8192, ge=512, description="tokens of a batch, 512 or more")
+
+    def path(self, seed: int) -> str:
+        """Where the model of a seed is."""
+        return self.model.replace("{seed}", str(seed))
+
+
+class RerankerSpec(ModelSpec):
+    """A cross-encoder: its score of query and passage together."""
+
+    kind: Literal["reranker"]
+
+
+class EncoderSpec(ModelSpec):
+    """A bi-encoder: the inner product of the embeddings of query and passage."""
+
+    kind: Literal["encoder"]
+
+
 AnySystem = Annotated[
-    Union[Bm25Spec, TranslatedBm25Spec, OracleSpec, RandomSpec, RunSpec, ScorerSpec],  # noqa: UP007  for get_args
+    Union[Bm25Spec, TranslatedBm25Spec, OracleSpec, RandomSpec, RunSpec, ScorerSpec, RerankerSpec, EncoderSpec],  # noqa: UP007  for get_args
     Field(discriminator="kind"),
 ]
 

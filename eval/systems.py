@@ -119,22 +119,22 @@ def take_over(hits: pl.DataFrame, reading: Reading) -> pl.DataFrame:
 
 
 @dataclass(frozen=True)
-class PairReranker:
-    """Candidates in the order of a scorer's scores; each pair of texts is scored once for all cells and runs."""
+class PooledScorer:
+    """A scorer that is asked for each pair of texts once: what it gave before comes from the pool."""
 
     scorer: Scorer
     key: str  # names the scorer and all that its scores depend on
     pool: ScorePool
 
-    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
-        texts = _join_texts(candidates, reading)
-        hashes = texts.select(query=_hashed("query"), passage=_hashed("passage"))
+    def score(self, pairs: pl.DataFrame) -> NDArray[np.float32]:
+        """The score of each row of `pairs` (query, passage); what is new is in the pool once this returns."""
+        hashes = pairs.select(query=_hashed("query"), passage=_hashed("passage"))
         scores = self.pool.find(self.key, hashes)
         if (unknown := np.isnan(scores)).any():
-            missing = texts.with_columns(query_hash=hashes["query"], passage_hash=hashes["passage"]).filter(unknown)
+            missing = pairs.with_columns(query_hash=hashes["query"], passage_hash=hashes["passage"]).filter(unknown)
             self._score(missing.unique(["query_hash", "passage_hash"], keep="first", maintain_order=True))
             scores = self.pool.find(self.key, hashes)
-        return candidates.with_columns(score=pl.Series(scores, dtype=pl.Float64))
+        return scores
 
     def _score(self, pairs: pl.DataFrame) -> None:
         for block in pairs.iter_slices(BLOCK_PAIRS):
@@ -143,12 +143,21 @@ class PairReranker:
                 raise CsgenError(f"{self.key}: expected {len(block)} scores, one a pair, got shape {scores.shape}")
             if not np.isfinite(scores).all():
                 row = int(np.argmin(np.isfinite(scores)))
-                query, passage = block.row(row)[:2]
-                raise CsgenError(
-                    f"{self.key}: score {scores[row]} for the query {query[:60]!r}, passage {passage[:60]!r}"
-                )
+                query, passage = (block[name][row][:60] for name in ("query", "passage"))
+                raise CsgenError(f"{self.key}: score {scores[row]} for the query {query!r}, passage {passage!r}")
             hashes = block.select(query="query_hash", passage="passage_hash")
             self.pool.add(self.key, hashes.with_columns(score=pl.Series(scores)))
+
+
+@dataclass(frozen=True)
+class PairReranker:
+    """Candidates in the order of a scorer's scores."""
+
+    scorer: PooledScorer
+
+    def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
+        scores = self.scorer.score(_join_texts(candidates, reading))
+        return candidates.with_columns(score=pl.Series(scores, dtype=pl.Float64))
 
 
 def _join_texts(found: pl.DataFrame, reading: Reading) -> pl.DataFrame:

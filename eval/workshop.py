@@ -5,7 +5,7 @@ Knows which unit needs which other one; not in what order or on which machine un
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
 from inspect import signature
 from typing import TypeVar
@@ -18,9 +18,12 @@ from eval.cells import list_cells
 from eval.experiment import (
     AnySystem,
     Bm25Spec,
+    EncoderSpec,
     Experiment,
+    ModelSpec,
     OracleSpec,
     RandomSpec,
+    RerankerSpec,
     RunSpec,
     ScorerSpec,
     TranslatedBm25Spec,
@@ -30,12 +33,21 @@ from eval.measuring.fairness import TOP_K, language_effect, measure_languages
 from eval.measuring.measures import Measurer
 from eval.pool import ScorePool
 from eval.settings import Cell, bilingual_cell
-from eval.systems import Oracle, PairReranker, RandomOrder, Ranker, Reranker, RunFiles, Scorer, take_over
+from eval.systems import Oracle, PairReranker, PooledScorer, RandomOrder, Ranker, Reranker, RunFiles, Scorer, take_over
 from eval.trec import rank_run
 from eval.units import InputHashes, Measured, Origin, Unit, UnitStore, digest
 from eval.variants.robustness import Expanded, Variant, apply_variant, check_variant, inputs
 
-OpenLexical = Callable[[Bm25Spec | TranslatedBm25Spec], Ranker]
+
+@dataclass(frozen=True)
+class Makers:
+    """What opens the systems that need an index or a model: this package knows neither."""
+
+    open_lexical: Callable[[Bm25Spec | TranslatedBm25Spec], Ranker]
+    open_model: Callable[[RerankerSpec | EncoderSpec, str], Scorer]  # of the model at a path
+    hash_model: Callable[[str], str]  # of all that makes a model's scores
+
+
 Thing = TypeVar("Thing")
 EFFECT = f"W@{TOP_K}"  # Kendall's W of languages, where each has one answer
 _KEPT_READINGS, _KEPT_RUNS = 8, 8  # of a cell there are as many as variants
@@ -44,17 +56,16 @@ _KEPT_READINGS, _KEPT_RUNS = 8, 8  # of a cell there are as many as variants
 class Workshop:
     """The units of an experiment: which there are, what made each, and the making itself."""
 
-    def __init__(
-        self, experiment: Experiment, path: str, store: UnitStore, pool: ScorePool, lexical: OpenLexical
-    ) -> None:
+    def __init__(self, experiment: Experiment, path: str, store: UnitStore, pool: ScorePool, makers: Makers) -> None:
         """`path` is the experiment's file, for errors. Opens no texts yet."""
         self.experiment = experiment
         self.store = store
         self._path = path
         self._pool = pool
-        self._open_lexical = lexical
+        self._makers = makers
         self._hashes = InputHashes()
         self._rankers: dict[tuple[str, int], Ranker] = {}
+        self._rerankers: dict[tuple[str, int], Reranker] = {}
         self._readings: OrderedDict[Hashable, Reading] = OrderedDict()
         self._runs: OrderedDict[Hashable, pl.DataFrame] = OrderedDict()
         self.benchmarks: dict[str, Benchmark] = {}
@@ -89,7 +100,7 @@ class Workshop:
         hashes = {name: self._hashes.of(path) for name, path in files.items()} | self._hash_inputs(spec, unit)
         candidates = self._candidate_unit(unit) if spec.reorders else None
         return Origin(
-            spec.model_dump(mode="json", exclude={"seeds", "name"}),
+            spec.model_dump(mode="json", exclude={"seeds", "name", "model", "max_tokens"}),
             unit.seed,
             self._variant(unit).model_dump(mode="json") if unit.variant else {},
             self.origin(candidates).run if candidates else "",
@@ -143,7 +154,9 @@ class Workshop:
             found = self._run(candidates)
             if candidates.cell != unit.cell:
                 found = take_over(found, reading)
-            return self._open_reranker(spec, unit.seed).rerank(reading, found)
+            if (unit.system, unit.seed) not in self._rerankers:
+                self._rerankers[unit.system, unit.seed] = self._open_reranker(spec, unit.seed)
+            return self._rerankers[unit.system, unit.seed].rerank(reading, found)
         if (unit.system, unit.seed) not in self._rankers:
             self._rankers[unit.system, unit.seed] = self._open_ranker(spec, unit.seed)
         return self._rankers[unit.system, unit.seed].rank(reading, self.experiment.depth)
@@ -162,18 +175,21 @@ class Workshop:
         if isinstance(spec, RunSpec):
             return RunFiles(spec.path, seed)
         assert isinstance(spec, Bm25Spec | TranslatedBm25Spec)
-        return self._open_lexical(spec)
+        return self._makers.open_lexical(spec)
 
     def _open_reranker(self, spec: AnySystem, seed: int) -> Reranker:
         if isinstance(spec, OracleSpec):
             return Oracle()
         if isinstance(spec, RandomSpec):
             return RandomOrder(seed)
+        if isinstance(spec, RerankerSpec | EncoderSpec):
+            path = spec.path(seed)
+            key = f"{spec.kind}-{self._makers.hash_model(path)}-{spec.precision}"
+            return PairReranker(PooledScorer(self._makers.open_model(spec, path), key, self._pool))
         assert isinstance(spec, ScorerSpec)
         content = spec.model_dump(mode="json", exclude={"name", "seeds", "kind"}) | {"seed": seed}
-        return PairReranker(
-            self._open_scorer(spec, seed), f"{spec.make.replace(':', '.')}-{digest(content)}", self._pool
-        )
+        key = f"{spec.make.replace(':', '.')}-{digest(content)}"
+        return PairReranker(PooledScorer(self._open_scorer(spec, seed), key, self._pool))
 
     def _open_scorer(self, spec: ScorerSpec, seed: int) -> Scorer:
         module, _, name = spec.make.partition(":")
@@ -198,7 +214,8 @@ class Workshop:
         if unit.variant:
             files |= {f"variant {index}": path for index, path in enumerate(inputs(self._variant(unit)))}
         try:
-            return {name: self._hashes.of(path) for name, path in files.items()}
+            model = {"model": self._makers.hash_model(spec.path(unit.seed))} if isinstance(spec, ModelSpec) else {}
+            return {name: self._hashes.of(path) for name, path in files.items()} | model
         except InputError as error:
             place = locate(self._path, ("systems", self.experiment.systems.index(spec)))
             raise InputError.at(self._path, place, f"{unit.label}: {error}") from error

@@ -11,7 +11,7 @@ from csgen.errors import CsgenError, InputError
 from eval.benchmark import Benchmark
 from eval.pool import ScorePool
 from eval.settings import bilingual_cell, multilingual_cell
-from eval.systems import Oracle, PairReranker, RandomOrder, RunFiles, take_over
+from eval.systems import Oracle, PairReranker, PooledScorer, RandomOrder, RunFiles, take_over
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +30,10 @@ def run_of(*rows):
 
 def ranking(run, query_id):
     return run.filter(query_id=query_id).sort("score", descending=True)["passage_id"].to_list()
+
+
+def reranker_of(scorer, folder, key):
+    return PairReranker(PooledScorer(scorer, key, ScorePool(str(folder), 1 << 30)))
 
 
 class Lengths:
@@ -104,14 +108,14 @@ def test_hits_of_another_language_become_candidates_by_their_ids(benchmark):
 
 def test_a_scorer_sees_the_texts_of_the_cells_languages(reading, tmp_path):
     scorer = Lengths()
-    run = PairReranker(scorer, "lengths", ScorePool(str(tmp_path), 1 << 30)).rerank(reading, run_of(("q0", "p1", 1.0)))
+    run = reranker_of(scorer, tmp_path, "lengths").rerank(reading, run_of(("q0", "p1", 1.0)))
     assert scorer.asked == [("Haus", "a green garden")]
     assert run.rows() == [("q0", "p1", 18.0)]
 
 
 def test_a_pair_of_texts_is_scored_once_for_all_settings(benchmark, tmp_path):
     scorer = Lengths()
-    reranker = PairReranker(scorer, "lengths", ScorePool(str(tmp_path), 1 << 30))
+    reranker = reranker_of(scorer, tmp_path, "lengths")
     candidates = run_of(*((f"q{q}", f"p{p}", 1.0) for q in range(4) for p in range(4)))
     languages = ("de", "en", "it")
     for query_language in languages:
@@ -126,9 +130,7 @@ def test_a_pair_of_texts_is_scored_once_for_all_settings(benchmark, tmp_path):
 def test_scores_come_from_the_pool_in_another_process_too(reading, tmp_path):
     for _ in range(2):
         scorer = Lengths()
-        run = PairReranker(scorer, "lengths", ScorePool(str(tmp_path), 1 << 30)).rerank(
-            reading, run_of(("q0", "p1", 1.0))
-        )
+        run = reranker_of(scorer, tmp_path, "lengths").rerank(reading, run_of(("q0", "p1", 1.0)))
     assert scorer.asked == []
     assert run.rows() == [("q0", "p1", 18.0)]
 
@@ -146,5 +148,5 @@ def test_a_scorer_that_gives_nonsense_is_named(reading, tmp_path, scores, messag
             return np.array(scores, np.float32)
 
     with pytest.raises(CsgenError, match=f"broken: {message}"):
-        PairReranker(Broken(), "broken", ScorePool(str(tmp_path), 1 << 30)).rerank(reading, run_of(("q0", "p1", 1.0)))
+        reranker_of(Broken(), tmp_path, "broken").rerank(reading, run_of(("q0", "p1", 1.0)))
     assert not list(tmp_path.rglob("*.parquet"))

@@ -7,16 +7,18 @@ from rich.console import Group
 
 from cluster.connection import connect
 from cluster.lexical import open_lexical
+from cluster.models import hash_model, open_model
 from cluster.terminal import Report, Terminal
 from csgen.files import join
 from eval.evaluate import EvaluateConfig, Job, finish_job, plan_job, run_group
 from eval.reporting.report import terminal_view
+from eval.workshop import Makers
 
 SMALL_UNITS = 100  # made here: Ray would take longer to start
 
 
 def evaluate(config: EvaluateConfig, terminal: Terminal) -> Report:
-    job = plan_job(config, open_lexical)
+    job = plan_job(config, Makers(open_lexical, open_model, hash_model))
     with terminal.progress("runs", job.num_missing) as advance:
         for made in _run_groups(job):
             advance(made)

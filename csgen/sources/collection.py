@@ -173,11 +173,16 @@ def collection_pairs(collection: Collection, query_language: str, passage_langua
     return pairs.select(schema.names).to_arrow().cast(schema)
 
 
-def _texts(documents: pl.DataFrame, name: str) -> pl.DataFrame:
+def join_titles(documents: pl.DataFrame) -> pl.DataFrame:
+    """`_id, text` of documents, where a title stands before its text."""
     text = pl.col("text")
     if "title" in documents.columns:
         text = pl.when(pl.col("title") == "").then(text).otherwise(pl.format("{} {}", "title", "text"))
-    return documents.select(pl.col("_id").alias(f"{name}_id"), text.alias(name))
+    return documents.select("_id", text.alias("text"))
+
+
+def _texts(documents: pl.DataFrame, name: str) -> pl.DataFrame:
+    return join_titles(documents).rename({"_id": f"{name}_id", "text": name})
 
 
 def _refuse_unknown(

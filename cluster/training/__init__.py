@@ -1,0 +1,1 @@
+"""Training of rerankers, encoders and their bases in plain processes of torch; knows no Ray and no command line."""

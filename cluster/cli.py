@@ -50,6 +50,15 @@ COMMANDS = {
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),
+    "train reranker": Command(
+        "train:reranker", "fine-tune a cross-encoder on pairs that are switched on the fly", ("pairs",)
+    ),
+    "train encoder": Command(
+        "train:encoder", "fine-tune a bi-encoder on pairs that are switched on the fly", ("pairs",)
+    ),
+    "train base": Command(
+        "train:base", "train a masked language model further, on switched or parallel text", ("pairs",)
+    ),
     "mine": Command("mine:mine", "mine hard negatives for training pairs by BM25 or an encoder", ("pairs",)),
     "rerank": Command("rerank:rerank", "put a run's passages in the order of a model's scores", ()),
     "evaluate": Command(

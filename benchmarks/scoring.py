@@ -99,19 +99,29 @@ def count_operations(lengths: np.ndarray) -> float:
     return whole + last
 
 
-def measure_peak(rounds: int) -> dict[str, float]:
-    """GFLOP/s of a product of matrices of 2,048 rows and columns, the best of some: torch.mm and oneDNN's."""
-    size = 2048
-    left, layer = torch.randn(size, size), nn.Linear(size, size)
-    contenders = [Contender("torch.mm", 1, partial(torch.mm, left, layer.weight.detach()))]
+PEAK = "peak "  # before a precision: products of large matrices in it
+
+
+def peak_contenders() -> list[Contender]:
+    """Products of matrices of 2,048 rows and columns, by torch.mm and by the fastest there is in each precision.
+
+    Their rates are GFLOP/s. They take turns with what they are set against, so that a busy machine slows both.
+    """
+    size, times = 2048, 16
+    left, layer = torch.randn(size, size), nn.Linear(size, size).requires_grad_(False)
+    plain = layer.weight.clone()
+    products: dict[str, Callable[[], object]] = {"torch.mm": lambda: torch.mm(left, plain)}
     for name, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
-        product = make_reordered([Rows(layer.to(dtype))], "")
-        contenders.append(Contender(name, 1, partial(product, left.to(dtype))))
+        products[name] = partial(make_reordered([Rows(layer.to(dtype))], ""), left.to(dtype))
     whole = torch.ones(size, size, dtype=torch.int8)
-    contenders.append(Contender("int8", 1, partial(torch._int_mm, whole, whole)))
-    with torch.inference_mode():
-        rates = take_turns(contenders, 4 * rounds)
-    return {name: max(by_round) * 2 * size**3 / 1e9 for name, by_round in rates.items()}
+    products["int8"] = lambda: torch._int_mm(whole, whole)
+    work = round(times * 2 * size**3 / 1e9)
+    return [Contender(PEAK + name, work, partial(repeat, product, times)) for name, product in products.items()]
+
+
+def repeat(run: Callable[[], object], times: int) -> None:
+    for _ in range(times):
+        run()
 
 
 def score_lists(score: Callable[[int, int], object], number: int) -> None:
@@ -134,7 +144,7 @@ def measure_scores(folder: str, work: Workload, number: int, rounds: int) -> tup
     lists = [Contender(name, number, partial(score_lists, score, number)) for name, score in scorers.items()]
     mixed = [Contender(name, number, partial(score, 0, number)) for name, score in scorers.items()]
     check_scores(library, folder, work)
-    return take_turns(lists, rounds), take_turns(mixed, rounds)
+    return take_turns([*lists, *peak_contenders()], rounds), take_turns([*mixed, *peak_contenders()], rounds)
 
 
 def check_scores(library: CrossEncoder, folder: str, work: Workload) -> None:
@@ -166,36 +176,31 @@ def measure_tokenising(folder: str, work: Workload, number: int, rounds: int) ->
     return max(take_turns([Contender("tokens", number, run)], rounds)["tokens"])
 
 
-def print_rates(title: str, rates: Rates, targets: dict[str, float], extra: Callable[[str, float], list[str]]) -> None:
+def print_rates(title: str, rates: Rates, targets: dict[str, float], gflop: float, tokenising: float) -> None:
+    """A row for each contender; `gflop`: operations of one pair, `tokenising`: pairs a second of that alone."""
     rows = []
-    for name, by_round in rates.items():
+    for name in (LIBRARY, *PRECISIONS):
+        best = max(rates[name])
         times = "" if name == LIBRARY else f"{ratio(rates, name, LIBRARY):.2f}"
         aim = f"{targets[name]:.1f}" if name in targets else ""
-        rows.append((name, f"{max(by_round):.1f}", f"{min(by_round):.1f}", times, aim, *extra(name, max(by_round))))
+        share = f"{ratio(rates, name, PEAK + name) * gflop:.0%}" if PEAK + name in rates else ""
+        alone = f"{1 / (1 / best - 1 / tokenising):.1f}"
+        rows.append((name, f"{best:.1f}", f"{min(rates[name]):.1f}", times, aim, alone, share))
     print_table((title, "best round", "worst", "times as fast", "aim", "without tokenising", "share of peak"), rows)
 
 
 def measure(folder: str, work: Workload, num_threads: int, number: int, rounds: int) -> None:
     torch.set_num_threads(num_threads)
     os.environ["TOKENIZERS_PARALLELISM"] = "true" if num_threads > 1 else "false"
-    peak = measure_peak(rounds)
     tokenising = measure_tokenising(folder, work, number, rounds)
-    print(
-        f"{num_threads} threads: " + ", ".join(f"{name} {rate:,.0f}" for name, rate in peak.items()) + " GFLOP/s;",
-        end=" ",
-    )
-    print(f"tokenising alone {tokenising:,.0f} pairs a second")
-    operations = count_operations(work.lengths[:number]) / number
-
-    def extra(name: str, rate: float) -> list[str]:
-        alone = 1 / (1 / rate - 1 / tokenising)
-        share = "" if name == LIBRARY else f"{alone * operations / 1e9 / peak[name]:.0%}"
-        return [f"{alone:.1f}", share]
-
+    gflop = count_operations(work.lengths[:number]) / number / 1e9
     lists, mixed = measure_scores(folder, work, number, rounds)
-    print_rates("lists of 100, pairs a second", lists, {name: aims[0] for name, aims in TARGETS.items()}, extra)
-    print_rates("mixed pairs a second", mixed, {name: aims[1] for name, aims in TARGETS.items()}, extra)
-    print_rates("texts encoded a second", measure_encodings(folder, work, number, rounds), {}, lambda *_: ["", ""])
+    peaks = {name: max(*lists[name], *mixed[name]) for name in lists if name.startswith(PEAK)}
+    print(f"{num_threads} threads; " + ", ".join(f"{name} {rate:,.0f}" for name, rate in peaks.items()) + " GFLOP/s;")
+    print(f"tokenising alone {tokenising:,.0f} pairs a second\n")
+    for place, (title, rates) in enumerate((("lists of 100, pairs a second", lists), ("mixed pairs a second", mixed))):
+        print_rates(title, rates, {name: aims[place] for name, aims in TARGETS.items()}, gflop, tokenising)
+    print_rates("texts encoded a second", measure_encodings(folder, work, number, rounds), {}, gflop, tokenising)
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from indexing.models.attention import attend, attend_each, attend_first, attend_padded
+from indexing.models.attention import attend, attend_each, attend_first, attend_padded, attend_varlen
 from indexing.models.batches import Batch
 from indexing.models.layers import AllTokens, FirstTokens
 from indexing.models.packed import PackedTransformer, is_packable
@@ -172,3 +172,14 @@ def test_attention_drops_weights_in_training():
     batch = Batch(torch.zeros(30, dtype=torch.int64), torch.tensor([0, 30]))
     qkv = torch.randn(30, 3, 2, 16)
     assert not torch.equal(attend(qkv, batch, None, 0.5), attend(qkv, batch, None, 0.5))
+
+
+@pytest.mark.parametrize("window", [None, 4])
+def test_attention_of_a_gpu_takes_these_shapes_and_gives_gradients(window):
+    """Without a GPU: on tensors that have shapes alone."""
+    batch = Batch(torch.empty(10, dtype=torch.int64, device="meta"), torch.empty(3, dtype=torch.int64, device="meta"))
+    batch.__dict__["longest"] = 6  # which there is no value to tell
+    qkv = torch.empty(10, 3, 2, 16, dtype=torch.bfloat16, device="meta", requires_grad=True)
+    mixed = attend_varlen(qkv, batch, window)
+    mixed.sum().backward()
+    assert (mixed.shape, mixed.dtype, qkv.grad.shape) == ((10, 32), torch.bfloat16, qkv.shape)

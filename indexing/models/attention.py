@@ -23,7 +23,7 @@ def attend(qkv: Tensor, batch: Batch, window: int | None, dropout: float) -> Ten
     """
     if qkv.is_cuda:
         if qkv.dtype in (torch.bfloat16, torch.float16) and not dropout:
-            return _attend_varlen(qkv, batch, window)
+            return attend_varlen(qkv, batch, window)
         return attend_padded(qkv, batch, window, dropout)
     compiled = qkv.shape[-1] % HEAD_MULTIPLE == 0 and len(qkv) >= LEAST_TOKENS
     if compiled and not dropout and not (torch.is_grad_enabled() and qkv.requires_grad):
@@ -74,6 +74,16 @@ def attend_padded(qkv: Tensor, batch: Batch, window: int | None, dropout: float)
     return mixed.transpose(1, 2)[batch.sequences, batch.positions].flatten(1)
 
 
+def attend_varlen(qkv: Tensor, batch: Batch, window: int | None) -> Tensor:
+    """The same as attend, by torch's flash attention: on a GPU, in bfloat16 or float16."""
+    query, key, value = qkv.unbind(1)
+    offsets, reach = batch.offsets.int(), -1 if window is None else window
+    mixed = varlen_attn(
+        query, key, value, offsets, offsets, batch.longest, batch.longest, window_size=(reach, reach)
+    )  # fmt: skip
+    return cast(Tensor, mixed).flatten(1)  # a tuple only where sums of exponentials are asked for
+
+
 def _attend_compiled(qkv: Tensor, batch: Batch, window: int | None) -> Tensor:
     tokens, _, heads, head_width = qkv.shape
     mixed = torch.empty(tokens, heads * head_width)
@@ -81,15 +91,6 @@ def _attend_compiled(qkv: Tensor, batch: Batch, window: int | None) -> Tensor:
     reach = batch.longest if window is None else window
     attend_sequences(flat.numpy(), batch.offsets.numpy(), head_width, reach, mixed.numpy())
     return mixed.to(qkv.dtype)
-
-
-def _attend_varlen(qkv: Tensor, batch: Batch, window: int | None) -> Tensor:
-    query, key, value = qkv.unbind(1)
-    offsets, reach = batch.offsets.int(), -1 if window is None else window
-    mixed = varlen_attn(
-        query, key, value, offsets, offsets, batch.longest, batch.longest, window_size=(reach, reach)
-    )  # fmt: skip
-    return cast(Tensor, mixed).flatten(1)  # a tuple only where sums of exponentials are asked for
 
 
 def _near(length: int, window: int, device: torch.device) -> Tensor:

@@ -67,7 +67,7 @@ class Place(StageConfig):
     output: str = Field(
         min_length=1, description="folder to write, which all workers must see; the same command again goes on in it"
     )
-    workers: int = Field(1, ge=1, le=4096, description="processes that share each batch, 1 or more; 1: without Ray")
+    workers: int = Field(1, ge=1, le=4096, description="processes that share each batch, 1 to 4096; 1: without Ray")
     gpus: int = Field(0, ge=0, le=1, description="GPUs of each worker, 0 or 1")
     curves: tuple[Curves, ...] = Field(
         ("plots", "tensorboard"), description="learning curves: plots (PNG and SVG), tensorboard (event files); none"

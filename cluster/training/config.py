@@ -47,7 +47,9 @@ class TrainingConfig(StageConfig):
 
     learning_rate: float = Field(2e-5, gt=0, le=1, description="peak learning rate of AdamW, above 0 to 1")
     weight_decay: float = Field(0.01, ge=0, le=1, description="decay of matrices, not of biases and norms, in [0, 1]")
-    warmup_steps: int | None = Field(None, ge=0, description="steps of linear warm-up; default: a tenth of all steps")
+    warmup_steps: int | None = Field(
+        None, ge=0, description="steps of linear warm-up, 0 or more; default: a tenth of all steps"
+    )
     max_gradient_norm: float = Field(1.0, gt=0, description="longer gradients are cut to this length, above 0")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="arithmetic of the model's products: fp32 or bf16")
     noise: float = Field(
@@ -56,7 +58,9 @@ class TrainingConfig(StageConfig):
     adversarial_epsilon: float = Field(
         0.0, ge=0, le=100, description="length of an adversarial move of each text's embeddings, 0 (none) to 100"
     )
-    adversarial: float = Field(1.0, ge=0, description="weight of the loss at the moved embeddings, 0 or more")
+    adversarial: float = Field(
+        1.0, ge=0, description="weight, 0 or more, of the loss at the moved embeddings, 0 or more"
+    )
 
     switched_share: dict[float, float] = Field(
         {0.0: 0.5}, description="share of examples switched, in [0, 1]; or by progress, e.g. 0=0.1,0.3=0.5"
@@ -71,8 +75,12 @@ class TrainingConfig(StageConfig):
         {}, description="language weights at the end, reached from the policy's own in a line, e.g. ru=2 (above 0)"
     )
 
-    evaluate_every: int | None = Field(None, ge=1, description="steps between evaluations; default: at the end alone")
-    checkpoint_every: int | None = Field(None, ge=1, description="steps between checkpoints; default: a twentieth")
+    evaluate_every: int | None = Field(
+        None, ge=1, description="steps between evaluations, 1 or more; default: at the end alone"
+    )
+    checkpoint_every: int | None = Field(
+        None, ge=1, description="steps between checkpoints, 1 or more; default: a twentieth"
+    )
     keep_checkpoints: int = Field(2, ge=1, le=100, description="newest checkpoints to keep, 1 to 100")
     select: str = Field("", description="figure of the evaluation that chooses the best checkpoint; none: the last one")
     patience: int = Field(0, ge=0, description="stop after so many evaluations without a better figure; 0: never")
@@ -135,13 +143,21 @@ class TrainingConfig(StageConfig):
 class RerankerConfig(TrainingConfig):
     """Training of a reranker; the weight of each loss, 0 for none."""
 
-    pointwise: float = Field(0.0, ge=0, description="weight of binary cross-entropy of each pair (the paper's)")
-    listwise: float = Field(1.0, ge=0, description="weight of softmax cross-entropy within a group")
-    distil: float = Field(0.0, ge=0, description="weight of KL to a teacher's scores (the pairs' column score)")
-    margin: float = Field(0.0, ge=0, description="weight of squared error of margins against the teacher's")
+    pointwise: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of binary cross-entropy of each pair (the paper's)"
+    )
+    listwise: float = Field(1.0, ge=0, description="weight, 0 or more, of softmax cross-entropy within a group")
+    distil: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL to a teacher's scores (the pairs' column score)"
+    )
+    margin: float = Field(0.0, ge=0, description="weight, 0 or more, of squared error of margins against the teacher's")
     temperature: float = Field(1.0, gt=0, description="temperature of --distil and --align-scores, above 0")
-    align_scores: float = Field(0.0, ge=0, description="weight of KL between a group's scores and its twin's")
-    twin_relevance: float = Field(1.0, ge=0, description="weight of the relevance losses on twins beside the original")
+    align_scores: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL between a group's scores and its twin's"
+    )
+    twin_relevance: float = Field(
+        1.0, ge=0, description="weight, 0 or more, of the relevance losses on twins beside the original"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -161,21 +177,37 @@ class RerankerConfig(TrainingConfig):
 class EncoderConfig(TrainingConfig):
     """Training of an encoder; the weight of each loss, 0 for none."""
 
-    contrastive: float = Field(1.0, ge=0, description="weight of InfoNCE against the batch's and the given negatives")
-    temperature: float = Field(0.05, gt=0, description="temperature of --contrastive and of scores, above 0")
-    distil: float = Field(0.0, ge=0, description="weight of KL to a teacher's scores (the pairs' column score)")
-    margin: float = Field(0.0, ge=0, description="weight of squared error of margins against the teacher's")
-    distil_temperature: float = Field(1.0, gt=0, description="temperature of --distil and --align-scores, above 0")
-    teach: float = Field(0.0, ge=0, description="weight of 1 - cosine to a teacher encoder's embedding of the original")
-    teach_contrast: float = Field(0.0, ge=0, description="weight of finding that embedding among the batch's")
-    align_scores: float = Field(0.0, ge=0, description="weight of KL between a group's scores and its twin's")
-    align_twins: float = Field(0.0, ge=0, description="weight of contrast of queries with their twins (ContrastiveMix)")
-    align_sentences: float = Field(
-        0.0, ge=0, description="weight of contrast, both ways, of the positives of parallel text"
+    contrastive: float = Field(
+        1.0, ge=0, description="weight, 0 or more, of InfoNCE against the batch's and the given negatives"
     )
-    align_words: float = Field(0.0, ge=0, description="weight of contrast of switched words with their translations")
+    temperature: float = Field(0.05, gt=0, description="temperature of --contrastive and of scores, above 0")
+    distil: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL to a teacher's scores (the pairs' column score)"
+    )
+    margin: float = Field(0.0, ge=0, description="weight, 0 or more, of squared error of margins against the teacher's")
+    distil_temperature: float = Field(1.0, gt=0, description="temperature of --distil and --align-scores, above 0")
+    teach: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of 1 - cosine to a teacher encoder's embedding of the original"
+    )
+    teach_contrast: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of finding that embedding among the batch's"
+    )
+    align_scores: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL between a group's scores and its twin's"
+    )
+    align_twins: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of contrast of queries with their twins (ContrastiveMix)"
+    )
+    align_sentences: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of contrast, both ways, of the positives of parallel text"
+    )
+    align_words: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of contrast of switched words with their translations"
+    )
     align_temperature: float = Field(0.05, gt=0, description="temperature of the contrasts of alignment, above 0")
-    twin_relevance: float = Field(0.0, ge=0, description="weight of the relevance losses on twins beside the original")
+    twin_relevance: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of the relevance losses on twins beside the original"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -198,9 +230,11 @@ class EncoderConfig(TrainingConfig):
 class BaseConfig(TrainingConfig):
     """Further pre-training of a base model on query and passage as one text, which may be each other's translations."""
 
-    negatives: Literal[0] = Field(0, description="always 0: every pair is a text")
+    negatives: int = Field(0, ge=0, le=0, description="always 0: every pair is a text")
     switched: Literal["replace", "beside"] = Field("replace", description="as elsewhere; --align-words needs beside")
     masked_ratio: float = Field(0.15, gt=0, lt=1, description="share of tokens to be told, in (0, 1)")
-    masked: float = Field(1.0, ge=0, description="weight of masked language modelling")
-    align_words: float = Field(0.0, ge=0, description="weight of contrast of switched words with their translations")
+    masked: float = Field(1.0, ge=0, description="weight, 0 or more, of masked language modelling")
+    align_words: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of contrast of switched words with their translations"
+    )
     align_temperature: float = Field(0.05, gt=0, description="temperature of that contrast, above 0")

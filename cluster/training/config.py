@@ -58,9 +58,7 @@ class TrainingConfig(StageConfig):
     adversarial_epsilon: float = Field(
         0.0, ge=0, le=100, description="length of an adversarial move of each text's embeddings, 0 (none) to 100"
     )
-    adversarial: float = Field(
-        1.0, ge=0, description="weight, 0 or more, of the loss at the moved embeddings, 0 or more"
-    )
+    adversarial: float = Field(1.0, ge=0, description="weight, 0 or more, of the loss at the moved embeddings")
 
     switched_share: dict[float, float] = Field(
         {0.0: 0.5}, description="share of examples switched, in [0, 1]; or by progress, e.g. 0=0.1,0.3=0.5"

@@ -14,7 +14,6 @@ from csgen.errors import InputError
 from csgen.sources.draws import counter, hash_texts, mix
 
 Setting = Literal["MoIR", "CLIR", "MLIR"]
-SETTINGS: tuple[Setting, ...] = ("MoIR", "CLIR", "MLIR")
 SEVERAL, ALL = "xx", "all"  # how a side of several languages, and of all languages at once, is written
 
 _SALTS = {"query": 1, "passage": 2}

@@ -20,7 +20,8 @@ from csgen.errors import CsgenError, InputError
 from csgen.sources.draws import counter, hash_texts, mix
 from eval.benchmark import Benchmark, Reading
 from eval.measuring.measures import Measurer
-from eval.settings import SETTINGS, Cell, Setting, bilingual_cell, multilingual_cell
+from eval.results import SETTINGS
+from eval.settings import Cell, Setting, bilingual_cell, multilingual_cell
 from eval.systems import take_over
 from indexing.lexical import LexicalIndex
 from indexing.models.batches import Batch as Tokens

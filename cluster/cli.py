@@ -50,6 +50,8 @@ COMMANDS = {
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),
+    "parallel": Command("parallel:parallel", "put pairs into the other languages of a parallel collection", ("pairs",)),
+    "train blank": Command("blank:blank", "make an untrained model with a vocabulary of its own", ("pairs",)),
     "train reranker": Command(
         "train:reranker", "fine-tune a cross-encoder on pairs that are switched on the fly", ("pairs",)
     ),

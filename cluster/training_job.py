@@ -9,15 +9,18 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from cluster.models import hash_model
+from cluster.teacher_pool import PooledTeacher, fill_pool, open_pool
 from cluster.training.batches import BatchSource, make_source
-from cluster.training.examples import Groups, load_pairs
+from cluster.training.examples import Groups, Pairs
 from cluster.training.loop import Outcome, Progress, Run, train
 from cluster.training.objectives import EncoderObjective, RerankerObjective
+from cluster.training.spool import map_here
 from cluster.training.tokens import Tokeniser
 from cluster.training.twins import TwinMaker
 from cluster.training.workers import Workers
@@ -33,7 +36,8 @@ from cluster.training_models import (
 )
 from cluster.training_options import TrainingOptions
 from cluster.training_output import CHECKPOINTS, Ending, check_output, find_inputs, finish
-from cluster.training_report import History
+from cluster.training_pairs import TEACHER_VECTORS, are_large, lay_out_pairs, open_pairs, remove_spools
+from cluster.training_report import HISTORY, History
 from csgen.files import hash_file, join
 from csgen.lexicon.lemmas import lexicon_table
 from csgen.manifest import MANIFEST_NAME, Manifest
@@ -42,6 +46,7 @@ from csgen.sources.pairs import normalise
 from csgen.sources.rows import refuse
 from csgen.switch_job import read_protected_words
 from csgen.switching.policy import SIDES
+from indexing.encoder import Encoder
 from indexing.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -58,11 +63,14 @@ class OpenedRun:
     run: Run
 
 
-def open_run(options: TrainingOptions) -> OpenedRun:
-    """Load pairs, model and lexicon; what does not fit together is an InputError. Writes nothing."""
+def open_run(options: TrainingOptions, laid_out: str | None = None) -> OpenedRun:
+    """Load pairs, model and lexicon; what does not fit together is an InputError. Writes nothing.
+
+    `laid_out`: the folder that holds the pairs; None: they are read into memory.
+    """
     recipe, place = options.recipe, options.place
     device = torch.device("cuda", torch.cuda.current_device()) if place.gpus else torch.device("cpu")
-    pairs = load_pairs(place.pairs, split=place.split, language=options.switching.source_language)
+    pairs = open_pairs(options, laid_out)
     checkpoint = start_model(options.kind, place.model, recipe.seed)
     max_tokens = limit_tokens(recipe, checkpoint)
     maker = open_twin_maker(options)
@@ -70,7 +78,12 @@ def open_run(options: TrainingOptions) -> OpenedRun:
     objective = make_objective(options, checkpoint, policy)
     identity = describe_inputs(options, hash_weights(checkpoint.model)) | {"tokens of an input": max_tokens}
     tokeniser = make_tokeniser(checkpoint, max_tokens)
-    source = make_source(recipe, pairs, make_layout(options, tokeniser, policy), maker)
+    teacher = open_teacher(options, pairs)
+    if teacher is not None and pairs.scores is None and getattr(recipe, "distil", 0) + getattr(recipe, "margin", 0):
+        pairs = replace(pairs, scores=teacher.score(pairs.texts["query"], pairs.texts["passage"]))
+    if teacher is not None and options.kind == "encoder":
+        teacher = teacher.reduced(int(checkpoint.model.config.hidden_size))
+    source = make_source(recipe, pairs, make_layout(options, tokeniser, policy, teacher), maker)
     dev = open_dev(options.dev, recipe.seed) if options.dev.dev and Workers.current().rank == 0 else None
     evaluate = None if not options.dev.dev else partial(_measure, dev, objective, tokeniser, device)
     folder = join(place.output, CHECKPOINTS)
@@ -85,6 +98,24 @@ def _measure(dev: DevSet | None, objective: Any, tokeniser: Tokeniser, device: t
         return dev.measure(score_with_reranker(objective.model, tokeniser, device))
     assert isinstance(objective, EncoderObjective)
     return dev.measure(score_with_encoder(objective.model, tokeniser, device))
+
+
+def open_teacher(options: TrainingOptions, pairs: Pairs) -> PooledTeacher | None:
+    """The teacher's embeddings of all texts; what the pool lacks is made first, by all workers together."""
+    given = options.teacher
+    if not given.teacher:
+        return None
+    workers, folder = Workers.current(), given.teacher_vectors
+    if not folder:
+        folder = join(options.place.output, TEACHER_VECTORS)
+        Path(options.place.output).mkdir(parents=True, exist_ok=True)
+        Path(options.place.output, HISTORY).touch()  # which says whose folder it is
+    device = "cuda" if options.place.gpus else "cpu"
+    encoder = Encoder.load(given.teacher, precision=given.teacher_precision, device=device)
+    name = f"{hash_model(given.teacher)} {given.teacher_precision}"
+    fill_pool(folder, name, encoder, pairs.texts, (workers.rank, workers.size))
+    workers.agree(None)
+    return open_pool(folder)
 
 
 def open_twin_maker(options: TrainingOptions) -> TwinMaker | None:
@@ -103,6 +134,7 @@ def open_twin_maker(options: TrainingOptions) -> TwinMaker | None:
 def describe_inputs(options: TrainingOptions, first_weights: str) -> dict[str, Any]:
     """What a run is made of, beside options and pairs; what must be the same for it to be gone on with."""
     switching, dev = options.switching, options.dev
+    weights = {"languages": switching.language_weights, "examples": options.recipe.example_weights}
     policy = switching.to_policy(options.recipe.seed)
     return {
         "kind": options.kind,
@@ -111,12 +143,13 @@ def describe_inputs(options: TrainingOptions, first_weights: str) -> dict[str, A
         "protected words": [] if policy is None else read_protected_words(policy),
         "teacher": hash_model(options.teacher.teacher) if options.teacher.teacher else None,
         "dev": dev.model_dump(mode="json") if dev.dev else None,
+        "weights by --gaps": weights if options.gaps.gaps else None,
     }
 
 
-def work(options: TrainingOptions, on_step: OnStep | None = None) -> Ending | None:
+def work(options: TrainingOptions, on_step: OnStep | None = None, laid_out: str | None = None) -> Ending | None:
     """What each worker does: open the run, train, and on the first one save the model and tell how it ended."""
-    opened, workers, folder = open_run(options), Workers.current(), options.place.output
+    opened, workers, folder = open_run(options, laid_out), Workers.current(), options.place.output
     truncated = [0]  # inputs, of this worker
     if workers.rank:
         train(replace(opened.run, on_step=lambda progress: truncated.append(progress.num_truncated)))
@@ -205,6 +238,8 @@ def run_training(options: TrainingOptions, on_step: OnStep | None = None) -> Man
     """Train in this process and write the output; going on from what an earlier run of the same options left."""
     check_output(options)
     inputs = find_inputs(options)
-    ending = work(options, on_step)
+    laid_out = lay_out_pairs(options, inputs, map_here) if are_large(inputs) else None
+    ending = work(options, on_step, laid_out)
     assert ending is not None
+    remove_spools(options)
     return finish(options, inputs, ending)

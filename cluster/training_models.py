@@ -14,14 +14,13 @@ from torch import nn
 from transformers import AutoModelForMaskedLM
 
 from cluster.training.config import RerankerConfig
-from cluster.training.layouts import Layout, MaskedLayout, PairLayout, TextLayout
+from cluster.training.layouts import Layout, MaskedLayout, PairLayout, Teacher, TextLayout
 from cluster.training.models import make_embedder, make_predictor, make_scorer, make_word_embedder
 from cluster.training.objectives import BaseObjective, EncoderObjective, Objective, RerankerObjective
 from cluster.training.tokens import Encoded, Tokeniser
 from cluster.training_options import Kind, Recipe, TrainingOptions
 from csgen.errors import InputError
 from csgen.switching.policy import SIDES, Policy
-from indexing.encoder import Encoder
 from indexing.models.checkpoint import Checkpoint, find_checkpoint, start_checkpoint
 
 
@@ -80,14 +79,15 @@ def make_objective(options: TrainingOptions, checkpoint: Checkpoint, policy: Pol
     return BaseObjective(make_predictor(model), recipe)  # type: ignore[arg-type]
 
 
-def make_layout(options: TrainingOptions, tokeniser: Tokeniser, policy: Policy | None) -> Layout:
-    """How the model takes its texts."""
+def make_layout(
+    options: TrainingOptions, tokeniser: Tokeniser, policy: Policy | None, teacher: Teacher | None
+) -> Layout:
+    """How the model takes its texts; `teacher`: whose embeddings an encoder learns."""
     recipe = options.recipe
     spans = wants_words(recipe, policy)
     if options.kind == "reranker":
         return PairLayout(tokeniser)
     if options.kind == "encoder":
-        teacher = Encoder.load(options.teacher.teacher) if options.teacher.teacher else None
         return TextLayout(tokeniser, twin_sides(policy), needs_spans=spans, teacher=teacher)
     return MaskedLayout(tokeniser, recipe.masked_ratio, needs_spans=spans)  # type: ignore[union-attr]
 

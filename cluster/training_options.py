@@ -4,7 +4,7 @@ Beside them stands the recipe (cluster.training.config). Knows no torch, so that
 """
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model, model_validator
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         """All of Policy's fields but those that the recipe has too."""
 
         source_language: str
+        language_weights: dict[str, float]
 else:
     PolicyOptions = create_model(
         "PolicyOptions",
@@ -101,9 +102,43 @@ class Dev(StageConfig):
 
 
 class Teacher(StageConfig):
-    """Whose embeddings an encoder is to learn."""
+    """Whose embeddings an encoder is to learn, or whose scores a model."""
 
-    teacher: str = Field("", description="folder or hub id of the encoder that --teach and --teach-contrast follow")
+    teacher: str = Field(
+        "",
+        description="folder or hub id of the encoder that --teach and --teach-contrast follow, and --distil and "
+        "--margin where pairs have no column score",
+    )
+    teacher_precision: Literal["fp32", "bf16", "int8"] = Field(
+        "fp32", description="arithmetic of the teacher: fp32, bf16 or int8 (a CPU alone)"
+    )
+    teacher_vectors: str = Field(
+        "", description="folder that keeps the teacher's embeddings for later runs; none: they last as long as the run"
+    )
+
+    @model_validator(mode="after")
+    def _have_teacher(self) -> "Teacher":
+        if not self.teacher and (given := sorted(self.model_fields_set - {"teacher"})):
+            raise ValueError(f"--{given[0].replace('_', '-')}: there is no teacher without --teacher: give an encoder")
+        return self
+
+
+class Gaps(StageConfig):
+    """Whose figures weigh languages."""
+
+    gaps: str = Field(
+        "",
+        description="output folder of csgen evaluate, or its results.json: the policy's languages, and pairs of two "
+        "languages, come the oftener the worse they are in CLIR, 4 times at most; weights that are given win",
+    )
+    gaps_system: str = Field("", description="its system to go by; needed where it has several")
+    gaps_measure: str = Field("", description="its measure to go by, e.g. nDCG@10; default: its main one")
+
+    @model_validator(mode="after")
+    def _have_report(self) -> "Gaps":
+        if not self.gaps and (given := sorted(self.model_fields_set - {"gaps"})):
+            raise ValueError(f"--{given[0].replace('_', '-')}: nothing is weighed without --gaps: give a report")
+        return self
 
 
 @dataclass(frozen=True)
@@ -116,13 +151,16 @@ class TrainingOptions:
     place: Place
     dev: Dev
     teacher: Teacher
+    gaps: Gaps = field(default_factory=lambda: Gaps.from_options({}))
 
     def __post_init__(self) -> None:
         self.switching.to_policy(self.recipe.seed)
         if self.recipe.select and not self.dev.dev:
             raise InputError(f"--select {self.recipe.select}: there are no figures without --dev: give a collection")
-        if isinstance(self.recipe, EncoderConfig) and bool(self.teacher.teacher) != self._teaches(self.recipe):
-            raise InputError("--teach, --teach-contrast and --teacher go together: a weight, and the encoder to follow")
+        if self._teaches(self.recipe) and not self.teacher.teacher:
+            raise InputError("--teach, --teach-contrast: give --teacher, the encoder to follow")
+        if self.teacher.teacher and not (self._teaches(self.recipe) or self._distils(self.recipe)):
+            raise InputError("--teacher: nothing follows it; give --teach, --teach-contrast, --distil or --margin")
         if not self.switching.lexicon:
             self._refuse_twin_options()
         batch, micro = self.recipe.batch_size, min(self.recipe.micro_batch_size, self.recipe.batch_size)
@@ -133,8 +171,12 @@ class TrainingOptions:
             )
 
     @staticmethod
-    def _teaches(recipe: EncoderConfig) -> bool:
-        return bool(recipe.teach or recipe.teach_contrast)
+    def _teaches(recipe: Recipe) -> bool:
+        return isinstance(recipe, EncoderConfig) and bool(recipe.teach or recipe.teach_contrast)
+
+    @staticmethod
+    def _distils(recipe: Recipe) -> bool:
+        return not isinstance(recipe, BaseConfig) and bool(recipe.distil or recipe.margin)
 
     def _refuse_twin_options(self) -> None:
         """Options that say something of twins are refused where there can be none; a preset's are let pass."""
@@ -157,5 +199,7 @@ class TrainingOptions:
             "lexicon": self.switching.lexicon,
             "policy": None if policy is None else policy.model_dump(mode="json"),
             "teacher": self.teacher.teacher,
+            "teacher_precision": self.teacher.teacher_precision,
+            "gaps": self.gaps.model_dump(mode="json"),
             "dev": self.dev.model_dump(mode="json"),
         }

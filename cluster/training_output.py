@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from cluster.model_card import Trained, write_card
+from cluster.training_gaps import find_report
 from cluster.training_options import TrainingOptions
 from cluster.training_report import HISTORY, TENSORBOARD, check_curves, draw_curves
 from csgen.errors import InputError
@@ -86,7 +87,7 @@ def _files(folder: str) -> list[str]:
 
 
 def find_inputs(options: TrainingOptions) -> dict[str, Any]:
-    """Hashes of the pairs' files, and of the manifests of what the run is made from, None for what has none."""
+    """Hashes of the files of pairs and gaps, and of the manifests of what a run is made of, None for what has none."""
     place = options.place
     found = describe_input(place.pairs, place.split, options.switching.source_language)
     inputs: dict[str, Any] = {
@@ -98,6 +99,9 @@ def find_inputs(options: TrainingOptions) -> dict[str, Any]:
         inputs["lexicon_manifest"] = _hash_manifest(options.switching.lexicon, 0)
     if options.teacher.teacher:
         inputs["teacher_manifest"] = _hash_manifest(options.teacher.teacher, 0)
+    if options.gaps.gaps:
+        report = find_report(options.gaps.gaps)
+        inputs["gaps"] = {report: {"xxh3_128": hash_file(report)}}
     if options.dev.dev:
         inputs["dev_manifest"] = _hash_manifest(options.dev.dev, 0)
     return inputs

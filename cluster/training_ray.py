@@ -10,6 +10,7 @@ import os
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from cluster.training_job import work
 from cluster.training_options import TrainingOptions
 from cluster.training_output import Ending, check_output, find_inputs, finish
+from cluster.training_pairs import lay_out_pairs, remove_spools
 from cluster.training_report import HISTORY
 from csgen.errors import CsgenError, InputError
 from csgen.files import replace_file
+from csgen.job import map_shards
 from csgen.manifest import Manifest
 
 MAX_FAILURES = 5  # of a group of workers, of which one has died; each is begun anew from the newest checkpoint
@@ -54,10 +57,16 @@ def run_on_ray(options: TrainingOptions, show: ShowStep) -> Manifest:
     absolute = options.with_output(str(folder))
     resources = _resources(place.workers, place.gpus)
     inputs = find_inputs(options)
+    laid_out = lay_out_pairs(absolute, inputs, partial(map_shards, workers=None))
     with _storage(folder) as storage, _follow(folder / HISTORY, show):
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"options": absolute, "threads": _threads(place.workers), "folder": str(Path.cwd())},
+            train_loop_config={
+                "options": absolute,
+                "laid_out": laid_out,
+                "threads": _threads(place.workers),
+                "folder": str(Path.cwd()),
+            },
             torch_config=TorchConfig(backend="nccl" if place.gpus else "gloo", timeout_s=WAIT_S),
             scaling_config=ScalingConfig(
                 num_workers=place.workers, use_gpu=bool(place.gpus), resources_per_worker=resources
@@ -76,6 +85,7 @@ def run_on_ray(options: TrainingOptions, show: ShowStep) -> Manifest:
                 "checkpoint; Ray's logs in /tmp/ray/session_latest/logs tell more"
             ) from error
     raise_failure(folder / FAILURE)
+    remove_spools(absolute)
     return finish(options, inputs, Ending(**result.return_value))
 
 
@@ -94,7 +104,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any] | None:
     if options.place.gpus:
         torch.cuda.set_device(ray.train.torch.get_device())
     try:
-        ending = work(options)
+        ending = work(options, laid_out=config["laid_out"])
     except CsgenError as error:
         content = {"kind": "input" if isinstance(error, InputError) else "failure", "message": str(error)}
         with replace_file(str(note)) as stream:

@@ -192,6 +192,15 @@ def test_an_encoder_follows_a_teacher(pairs, toys, tmp_path):
     assert "teach" in read_history(str(tmp_path / "out"))[0]
 
 
+def test_a_reranker_follows_the_scores_of_a_teacher_encoder(pairs, toys, tmp_path):
+    options = {"teacher": toys.encoder("bert"), "distil": 1, "listwise": 0, "steps": 2}
+    kept = tmp_path / "vectors"
+    assert run("reranker", pairs, toys.base("bert"), tmp_path / "out", **options, teacher_vectors=str(kept)) == 0
+    assert read_history(str(tmp_path / "out"))[0]["distil"] > 0
+    assert list(kept.glob("*.vectors.npy"))
+    assert not (tmp_path / "out" / "_teacher").exists()
+
+
 def test_the_manifest_names_options_and_inputs_and_hashes_the_files(trained, sample_lexicon, pairs):
     manifest = Manifest.read(str(trained))
     assert (manifest.stage, manifest.counts["steps"], manifest.counts["pairs"]) == ("train", 6, 90)
@@ -496,8 +505,8 @@ def test_a_checkpoint_cut_short_is_refused(trained, pairs, toys, sample_lexicon,
         ("reranker", {"select": "mean"}, "--select mean: there are no figures without --dev: give a collection"),
         ("reranker", {"dev_queries": 5}, "--dev-queries: nothing is measured without --dev"),
         ("reranker", {"patience": 5}, "--patience needs --select"),
-        ("encoder", {"teach": 1}, "--teach, --teach-contrast and --teacher go together"),
-        ("encoder", {"teacher": "folder"}, "--teach, --teach-contrast and --teacher go together"),
+        ("encoder", {"teach": 1}, "--teach, --teach-contrast: give --teacher, the encoder to follow"),
+        ("encoder", {"teacher": "folder"}, "--teacher: nothing follows it"),
         ("reranker", {"max_tokens": 100}, "--max-tokens 100: .* takes 64 at most; give no more"),
         ("reranker", {"gpus": 2}, "--gpus: input should be less than or equal to 1, got 2"),
         ("reranker", {"gpus": 1}, "--gpus 1: torch sees no GPU here; give --gpus 0"),
@@ -505,6 +514,7 @@ def test_a_checkpoint_cut_short_is_refused(trained, pairs, toys, sample_lexicon,
         ("reranker", {"batch_size": 512, "micro_batch_size": 512}, "512"),
         ("reranker", {"workers": 3}, "--workers 3: a batch of 4 makes 2 chunks of 2, too few for so many; give fewer"),
         ("reranker", {"distil": 1}, "the pairs have no column score"),
+        ("encoder", {"teacher_vectors": "folder"}, "--teacher-vectors: there is no teacher without --teacher"),
         ("base", {"dev": "folder"}, "unknown option --dev"),
         ("reranker", {"lexicon": "nowhere", "languages": "de"}, "nowhere"),
         ("reranker", {"lexicon": "nowhere"}, "--languages is required: the target languages"),

@@ -1,11 +1,13 @@
 """`csgen train` on a real Ray of two workers: the losses of one process, also where a worker is killed."""
 
+import contextlib
 import json
 import os
 import shutil
 import signal
 import threading
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -31,9 +33,11 @@ OPTIONS = {
 
 @pytest.fixture(scope="module")
 def pairs(tmp_path_factory):
-    path = str(tmp_path_factory.mktemp("pairs") / "pairs.parquet")
-    write_pairs(sample_table(negatives=2, num_queries=30), path)
-    return path
+    """A folder of two files: each is a task of its own when the pairs are laid out."""
+    folder, table = tmp_path_factory.mktemp("pairs"), sample_table(negatives=2, num_queries=30)
+    write_pairs(table.slice(0, 40), str(folder / "0.parquet"))
+    write_pairs(table.slice(40), str(folder / "1.parquet"))
+    return str(folder)
 
 
 def run(pairs, model, output, **options):
@@ -71,6 +75,33 @@ def test_two_workers_leave_a_whole_output(alone, shared):
     assert set(manifests[0].files) == set(manifests[1].files)
     assert manifests[0].counts["truncated"] == manifests[1].counts["truncated"]
     assert Reranker.load(str(shared)).max_length == 64
+
+
+def test_workers_map_pairs_that_are_removed_at_the_end(pairs, toys, sample_lexicon, tmp_path):
+    mapped, ended = set(), threading.Event()
+
+    def look():
+        while not ended.wait(0.05):
+            for process in workers_of_train():
+                with contextlib.suppress(psutil.Error):
+                    mapped.update(entry.path for entry in process.memory_maps() if "/_pairs/" in entry.path)
+
+    thread = threading.Thread(target=look, daemon=True)
+    thread.start()
+    assert run(pairs, toys.reranker("bert"), tmp_path / "out", lexicon=sample_lexicon, workers=2) == 0
+    ended.set()
+    thread.join()
+    names = {Path(path).name for path in mapped}
+    assert {"part-00000.arrow", "part-00001.arrow", "keys.npy"} <= names
+    assert not (tmp_path / "out/_pairs").exists()
+
+
+def test_a_bad_row_is_refused_before_any_worker_is_started(toys, sample_lexicon, tmp_path, capsys):
+    lines = ["query_id\tquery\tpassage_id\tpassage\tlabel", "q\ta\tp\tb\tone", ""]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
+    pairs = str(tmp_path / "pairs.tsv")
+    assert run(pairs, toys.reranker("bert"), tmp_path / "out", lexicon=sample_lexicon, workers=2) == 2
+    assert "pairs.tsv:2: label: " in capsys.readouterr().err
 
 
 def workers_of_train():

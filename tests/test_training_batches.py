@@ -81,13 +81,6 @@ def test_rows_are_taken_in_the_order_asked_for_from_several_batches(tmp_path):
     assert pairs.take(rows).column("query_id").to_pylist() == ["q199999", "q0", "q70000", "q0"]
 
 
-def test_spooled_pairs_are_the_same_pairs(tmp_path):
-    path = written(sample_table(), tmp_path)
-    held, spooled = load_pairs(path), load_pairs(path, spool=str(tmp_path / "spool.arrow"))
-    assert spooled.texts.equals(held.texts)
-    assert spooled.content == held.content
-
-
 def test_a_groups_first_passage_is_the_positive_and_the_others_are_the_querys_negatives(tmp_path):
     pairs = load([("a", "1", 0), ("a", "2", 1), ("b", "1", 1), ("a", "3", 0), ("b", "4", 0), ("b", "5", 0)], tmp_path)
     found = group_ids(make_groups(pairs, 2, seed=0))

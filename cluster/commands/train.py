@@ -11,7 +11,7 @@ from typing import Any
 from cluster.connection import connect
 from cluster.terminal import Report, Terminal
 from cluster.training.config import BaseConfig, EncoderConfig, RerankerConfig
-from cluster.training_options import Dev, Place, Switching, Teacher, TrainingOptions
+from cluster.training_options import Dev, Gaps, Place, Switching, Teacher, TrainingOptions
 from cluster.training_report import show_training, training_summary
 
 log = logging.getLogger(__name__)
@@ -21,25 +21,41 @@ LOGGED_A_RUN = 20  # lines of progress where standard error is no terminal
 ShowStep = Callable[[Mapping[str, Any]], None]  # takes a step's line of the history
 
 
-def reranker(config: RerankerConfig, switching: Switching, place: Place, dev: Dev, terminal: Terminal) -> Report:
-    return _train(TrainingOptions("reranker", config, switching, place, dev, Teacher.from_options({})), terminal)
+def reranker(
+    config: RerankerConfig,
+    switching: Switching,
+    place: Place,
+    dev: Dev,
+    teacher: Teacher,
+    gaps: Gaps,
+    terminal: Terminal,
+) -> Report:
+    return _train(TrainingOptions("reranker", config, switching, place, dev, teacher, gaps), terminal)
 
 
 def encoder(
-    config: EncoderConfig, switching: Switching, place: Place, dev: Dev, teacher: Teacher, terminal: Terminal
+    config: EncoderConfig,
+    switching: Switching,
+    place: Place,
+    dev: Dev,
+    teacher: Teacher,
+    gaps: Gaps,
+    terminal: Terminal,
 ) -> Report:
-    return _train(TrainingOptions("encoder", config, switching, place, dev, teacher), terminal)
+    return _train(TrainingOptions("encoder", config, switching, place, dev, teacher, gaps), terminal)
 
 
-def base(config: BaseConfig, switching: Switching, place: Place, terminal: Terminal) -> Report:
+def base(config: BaseConfig, switching: Switching, place: Place, gaps: Gaps, terminal: Terminal) -> Report:
     return _train(
-        TrainingOptions("base", config, switching, place, Dev.from_options({}), Teacher.from_options({})), terminal
+        TrainingOptions("base", config, switching, place, Dev.from_options({}), Teacher.from_options({}), gaps),
+        terminal,
     )
 
 
 def _train(options: TrainingOptions, terminal: Terminal) -> Report:
     from transformers.utils import logging as hugging_face
 
+    from cluster.training_gaps import weigh_by_gaps
     from cluster.training_job import run_training
     from cluster.training_output import CHECKPOINTS, check_output
     from csgen.files import exists, join
@@ -47,6 +63,7 @@ def _train(options: TrainingOptions, terminal: Terminal) -> Report:
     hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights being read and written, in a second
     hugging_face.set_verbosity_error()  # type: ignore[no-untyped-call]  # a new head is no news
     check_output(options)
+    options = weigh_by_gaps(options)
     resumed = exists(join(options.place.output, CHECKPOINTS))
     begun = time.perf_counter()
     with show_progress(terminal) as show:

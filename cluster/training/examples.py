@@ -4,9 +4,9 @@ Knows rows and ids; nothing of batches, tokens or models. The same rows give the
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import polars as pl
@@ -14,19 +14,35 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
-from csgen.files import replace_file
 from csgen.hashing import ContentHash
 from csgen.sources.draws import Words, counter, hash_texts, mix
-from csgen.sources.pairs import list_shards, normalise, read_shard
+from csgen.sources.pairs import Shard, list_shards, normalise, read_shard
 from csgen.sources.rows import OnBadRow, refuse
 
 Rows = NDArray[np.int64]
 
 TEXT_COLUMNS = ["query_id", "query", "passage_id", "passage"]
 TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in TEXT_COLUMNS])
+# Fields of Pairs by row, and their types as NumPy writes them.
+FACTS = {
+    "query_hashes": "<u8", "passage_hashes": "<u8", "keys": "<u8", "labels": "<f4", "scores": "<f4", "lengths": "<i4",
+}  # fmt: skip
 BATCH_ROWS = 1 << 16
 UNFILLED = -1
 MAX_ATTEMPTS = 100  # at filling a place with a passage of another query
+
+
+@dataclass(frozen=True)
+class QueryIndex:
+    """Which rows answer a query and which do not: what groups of any width are drawn from."""
+
+    first_rows: Rows  # of the groups: all positives
+    negative_rows: Rows  # by query
+    negative_starts: Rows  # of each group's query within negative_rows
+    negative_counts: Rows
+    answered: NDArray[np.bool_]  # whether a query has a positive, by query
+    known: Words  # keys of all pairs, sorted: what is no filler of a query
+    fillers: Rows  # a row of each passage
 
 
 @dataclass(frozen=True)
@@ -43,6 +59,7 @@ class Pairs:
     languages: NDArray[np.int16]  # index into language_names
     language_names: tuple[str, ...]  # "en-de": query and passage; "" where the pairs do not say
     content: str  # a hash of all rows in their order
+    index: QueryIndex | None = None  # where it was made beforehand
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,29 +69,32 @@ class Pairs:
         return take_rows(self.texts, rows)
 
 
-def load_pairs(
-    path: str, *, split: str = "train", language: str = "en", spool: str | None = None, on_bad_row: OnBadRow = refuse
-) -> Pairs:
-    """All pairs at `path`, in any form that `csgen.sources.pairs` reads.
+def load_pairs(path: str, *, split: str = "train", language: str = "en", on_bad_row: OnBadRow = refuse) -> Pairs:
+    """All pairs at `path`, in any form that `csgen.sources.pairs` reads, in memory.
 
-    The texts are in memory, or with `spool`, the path of a local file to write, in that file and memory-mapped: for
-    pairs that outgrow memory. `split` and `language` choose among a BEIR folder's or a collection's texts.
+    `split` and `language` choose among a BEIR folder's or a collection's texts. For pairs that outgrow memory, or that
+    several workers share, there is `cluster.training.spool`.
     """
     digest, facts = ContentHash(), []
     with tempfile.TemporaryDirectory() as folder:
         shards = list_shards(normalise(path, folder, on_bad_row, split, language), BATCH_ROWS)
 
         def texts() -> Iterator[pa.RecordBatch]:
-            for shard in shards:
-                for batch in read_shard(shard, BATCH_ROWS, on_bad_row):
-                    digest.update(batch)
-                    facts.append(_describe(batch))
-                    yield batch.select(TEXT_COLUMNS)
+            for batch in read_batches(shards, on_bad_row):
+                digest.update(batch)
+                facts.append(describe_rows(batch))
+                yield batch.select(TEXT_COLUMNS)
 
-        table = pa.Table.from_batches(texts(), TEXT_SCHEMA) if spool is None else _spool(texts(), spool)
+        table = pa.Table.from_batches(texts(), TEXT_SCHEMA)
     if not facts:
         raise InputError.at(path, None, "no good row in it")
     return _join(table, pl.concat(facts), digest.hexdigest())
+
+
+def read_batches(shards: Sequence[Shard], on_bad_row: OnBadRow = refuse) -> Iterator[pa.RecordBatch]:
+    """The rows of some shards, in the batches over which `Pairs.content` is taken."""
+    for shard in shards:
+        yield from read_shard(shard, BATCH_ROWS, on_bad_row)
 
 
 def pair_hashes(queries: Words, passages: Words) -> Words:
@@ -142,17 +162,19 @@ class Groups:
     pairs: Pairs
     width: int
     seed: int
-    first_rows: Rows
-    negative_rows: Rows  # by query
-    negative_starts: Rows  # of each group's query within negative_rows
-    negative_counts: Rows
-    num_unanswered: int
-    known: Words  # keys of all pairs, sorted: what is no filler of a query
-    fillers: Rows  # a row of each passage
+    index: QueryIndex
+
+    @property
+    def first_rows(self) -> Rows:
+        return self.index.first_rows
 
     @property
     def num_short(self) -> int:
-        return int((self.negative_counts < self.width - 1).sum())
+        return int((self.index.negative_counts < self.width - 1).sum())
+
+    @property
+    def num_unanswered(self) -> int:
+        return int((~self.index.answered).sum())
 
     def rows(self, chosen: Rows, epoch: int) -> Rows:
         keys = mix(self.pairs.keys[self.first_rows[chosen]] ^ mix(np.full(len(chosen), _word(self.seed, epoch))))
@@ -163,10 +185,10 @@ class Groups:
 
     def _draw_negatives(self, chosen: Rows, keys: Words) -> Rows:
         """(len(chosen), width - 1) rows, those of each query with the lowest draws; UNFILLED where it has no more."""
-        counts = self.negative_counts[chosen]
+        counts = self.index.negative_counts[chosen]
         ends = np.cumsum(counts)
         within = np.arange(ends[-1] if len(ends) else 0) - np.repeat(ends - counts, counts)
-        entries = self.negative_rows[np.repeat(self.negative_starts[chosen], counts) + within]
+        entries = self.index.negative_rows[np.repeat(self.index.negative_starts[chosen], counts) + within]
         group = np.repeat(np.arange(len(chosen)), counts)
         draws = mix(keys[group] ^ self.pairs.passage_hashes[entries])
         entries = entries[np.lexsort((draws, group))]
@@ -176,7 +198,7 @@ class Groups:
         return drawn
 
     def _fill(self, drawn: Rows, first_rows: Rows, keys: Words) -> None:
-        pairs, passages = self.pairs, self.fillers
+        pairs, passages = self.pairs, self.index.fillers
         for slot in range(drawn.shape[1]):
             left = np.flatnonzero(drawn[:, slot] == UNFILLED)
             for attempt in range(MAX_ATTEMPTS):
@@ -186,7 +208,7 @@ class Groups:
                 rows = passages[(draws % np.uint64(len(passages))).astype(np.int64)]
                 hashes = pair_hashes(pairs.query_hashes[first_rows[left]], pairs.passage_hashes[rows])
                 standing = np.where(drawn[left] == UNFILLED, 0, pairs.passage_hashes[drawn[left]])
-                fits = ~_contains(self.known, hashes) & (standing != pairs.passage_hashes[rows, None]).all(axis=1)
+                fits = ~_contains(self.index.known, hashes) & (standing != pairs.passage_hashes[rows, None]).all(axis=1)
                 drawn[left[fits], slot] = rows[fits]
                 left = left[~fits]
             if len(left):
@@ -198,6 +220,11 @@ class Groups:
 
 def make_groups(pairs: Pairs, negatives: int, seed: int) -> Groups:
     """Groups of all positives; pairs with a label above 0 are positive. No positive at all is refused."""
+    return Groups(pairs, negatives + 1, seed, pairs.index or index_queries(pairs))
+
+
+def index_queries(pairs: Pairs) -> QueryIndex:
+    """The index of pairs, of which one at least must be positive."""
     queries = pl.Series(pairs.query_hashes).rank("dense").to_numpy().astype(np.int64) - 1
     positive = pairs.labels > 0
     first_rows = np.flatnonzero(positive)
@@ -212,15 +239,12 @@ def make_groups(pairs: Pairs, negatives: int, seed: int) -> Groups:
     answered = np.zeros(num_queries, np.bool_)
     answered[queries[first_rows]] = True
     of_group = queries[first_rows]
-    return Groups(
-        pairs=pairs,
-        width=negatives + 1,
-        seed=seed,
+    return QueryIndex(
         first_rows=first_rows,
         negative_rows=negative_rows,
         negative_starts=starts[of_group],
         negative_counts=counts[of_group],
-        num_unanswered=int((~answered).sum()),
+        answered=answered,
         known=np.sort(pairs.keys),
         fillers=np.unique(pairs.passage_hashes, return_index=True)[1],
     )
@@ -236,41 +260,33 @@ def _word(seed: int, epoch: int) -> np.uint64:
     return mix(np.array([counter(seed + 1)]) ^ mix(np.array([counter(epoch + 1)])))[0]  # type: ignore[no-any-return]
 
 
-def _describe(batch: pa.RecordBatch) -> pl.DataFrame:
-    """What is kept in memory of a batch's rows: columns query_hash, passage_hash, label, score, length, language."""
+def describe_rows(batch: pa.RecordBatch) -> pl.DataFrame:
+    """What is to be known of each row: the columns FACTS, scores null where there are none, and language, a name."""
     languages = [name for name in ("query_language", "passage_language") if name in batch.schema.names]
     frame = pl.from_arrow(batch)
     assert isinstance(frame, pl.DataFrame)
+    queries, passages = (hash_texts(frame[name]) for name in ("query_id", "passage_id"))
     return frame.select(
-        pl.Series("query_hash", hash_texts(frame["query_id"])),
-        pl.Series("passage_hash", hash_texts(frame["passage_id"])),
-        pl.col("label").cast(pl.Float32),
-        (pl.col("score") if "score" in frame.columns else pl.lit(None)).cast(pl.Float32).alias("score"),
-        (pl.col("query").str.len_chars() + pl.col("passage").str.len_chars()).cast(pl.Int32).alias("length"),
+        pl.Series("query_hashes", queries),
+        pl.Series("passage_hashes", passages),
+        pl.Series("keys", pair_hashes(queries, passages)),
+        pl.col("label").cast(pl.Float32).alias("labels"),
+        (pl.col("score") if "score" in frame.columns else pl.lit(None)).cast(pl.Float32).alias("scores"),
+        (pl.col("query").str.len_chars() + pl.col("passage").str.len_chars()).cast(pl.Int32).alias("lengths"),
         (pl.concat_str(languages, separator="-") if languages else pl.lit("")).alias("language"),
     )
 
 
+def code_languages(languages: pl.Series, names: Sequence[str]) -> NDArray[np.int16]:
+    """The index of each language in `names`."""
+    return languages.replace_strict(names, list(range(len(names))), return_dtype=pl.Int16).to_numpy()
+
+
 def _join(texts: pa.Table, facts: pl.DataFrame, content: str) -> Pairs:
     names = tuple(sorted(facts["language"].unique().to_list()))
-    codes = facts["language"].replace_strict(names, list(range(len(names))), return_dtype=pl.Int16)
-    queries, passages = (facts[name].to_numpy() for name in ("query_hash", "passage_hash"))
+    arrays: dict[str, Any] = {name: facts[name].to_numpy() for name in FACTS}
+    if facts["scores"].null_count():
+        arrays["scores"] = None
     return Pairs(
-        texts=texts,
-        query_hashes=queries,
-        passage_hashes=passages,
-        keys=pair_hashes(queries, passages),
-        labels=facts["label"].to_numpy(),
-        scores=None if facts["score"].null_count() else facts["score"].to_numpy(),
-        lengths=facts["length"].to_numpy(),
-        languages=codes.to_numpy(),
-        language_names=names,
-        content=content,
+        texts, **arrays, languages=code_languages(facts["language"], names), language_names=names, content=content
     )
-
-
-def _spool(batches: Iterator[pa.RecordBatch], path: str) -> pa.Table:
-    with replace_file(path) as stream, pa.ipc.new_file(stream, TEXT_SCHEMA) as writer:
-        for batch in batches:
-            writer.write_batch(batch)
-    return pa.ipc.open_file(pa.memory_map(path)).read_all()

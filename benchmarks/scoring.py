@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
+from typing import Any
 
 import numpy as np
 import orjson
@@ -59,15 +60,16 @@ def read_sample() -> list[str]:
     return [orjson.loads(line)["text"] for part in lines for line in part]
 
 
-def make_model(folder: str, texts: Sequence[str]) -> None:
+def make_model(folder: str, texts: Sequence[str], **sizes: Any) -> None:
+    """`sizes`: what is to differ from mMiniLM-L6-H384's configuration."""
     tokenizer = XLMRobertaTokenizer().train_new_from_iterator(texts, VOCABULARY)
     tokenizer.model_max_length = 512
-    config = XLMRobertaConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, num_hidden_layers=LAYERS, num_attention_heads=12,
-        intermediate_size=MIDDLE, max_position_embeddings=514, type_vocab_size=1, num_labels=1,
-    )  # fmt: skip
+    own = {
+        "vocab_size": VOCABULARY, "hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 12,
+        "intermediate_size": MIDDLE, "max_position_embeddings": 514, "type_vocab_size": 1, "num_labels": 1,
+    }  # fmt: skip
     torch.manual_seed(1)
-    XLMRobertaForSequenceClassification(config).save_pretrained(folder)
+    XLMRobertaForSequenceClassification(XLMRobertaConfig(**own | sizes)).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 

@@ -51,7 +51,7 @@ class Workers:
         """
         if self.size == 1:
             return
-        touched = self.sum((table != 0).any(dim=1).to(torch.int32))
+        touched = self.sum((torch.linalg.vector_norm(table, ord=1, dim=1) != 0).to(torch.int32))
         rows = touched.nonzero()[:, 0]
         table[rows] = self.sum(table[rows])
 

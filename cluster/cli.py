@@ -47,6 +47,7 @@ COMMANDS = {
     "lexicon pivot": Command(
         "induce:pivot", "make a lexicon through a third language that lexicons share", ("lexicons",)
     ),
+    "lexicon turn": Command("lexicon:turn", "make a lexicon that leads the other way", ("lexicon",)),
     "plan": Command("plan:plan", "predict what a policy does to pairs, and solve for its probability", ("pairs",)),
     "switch": Command("switch:switch", "code-switch training pairs", ("pairs",)),
     "unswitch": Command("unswitch:unswitch", "restore the pairs that were switched with --spans", ("switched",)),
@@ -61,6 +62,8 @@ COMMANDS = {
     "train base": Command(
         "train:base", "train a masked language model further, on switched or parallel text", ("pairs",)
     ),
+    "models": Command("models:models", "list the models that csgen carries", ()),
+    "pack": Command("models:pack", "copy a trained model with weights of half the size", ("model",)),
     "mine": Command("mine:mine", "mine hard negatives for training pairs by BM25 or an encoder", ("pairs",)),
     "rerank": Command("rerank:rerank", "put a run's passages in the order of a model's scores", ()),
     "evaluate": Command(

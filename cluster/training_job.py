@@ -84,7 +84,9 @@ def open_run(options: TrainingOptions, laid_out: str | None = None) -> OpenedRun
     if teacher is not None and options.kind == "encoder":
         teacher = teacher.reduced(int(checkpoint.model.config.hidden_size))
     source = make_source(recipe, pairs, make_layout(options, tokeniser, policy, teacher), maker)
+    threads = torch.get_num_threads()
     dev = open_dev(options.dev, recipe.seed) if options.dev.dev and Workers.current().rank == 0 else None
+    torch.set_num_threads(threads)  # of OpenMP, whose number Numba sets anew when BM25 is compiled
     evaluate = None if not options.dev.dev else partial(_measure, dev, objective, tokeniser, device)
     folder = join(place.output, CHECKPOINTS)
     run = Run(recipe, objective, source, folder, identity, evaluate, device=device)

@@ -3,7 +3,7 @@
 Knows texts and judgements by language; no system and no measure. Each file is read once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -13,6 +13,7 @@ import polars as pl
 from csgen.errors import InputError
 from csgen.files import find_file, join
 from csgen.sources.collection import COLLECTION_NAME, Collection, join_titles, read_collection
+from csgen.sources.draws import counter, hash_texts, mix
 from eval.settings import Cell, draw_languages
 from eval.trec import refuse_without_relevant
 
@@ -55,9 +56,22 @@ class Reading:
 class Benchmark:
     """A collection's texts and the judgements of one split."""
 
-    def __init__(self, name: str, folder: str, split: str, unanswered: Unanswered = "refuse") -> None:
-        """`unanswered`: what is done about queries without a relevant passage. The folder must be a collection."""
+    def __init__(
+        self,
+        name: str,
+        folder: str,
+        split: str,
+        unanswered: Unanswered = "refuse",
+        num_queries: int | None = None,
+        languages: Sequence[str] = (),
+    ) -> None:
+        """`unanswered`: what is done about queries without a relevant passage. The folder must be a collection.
+
+        `num_queries` and `languages`: how many queries are drawn, among those of which languages (none: all).
+        """
         self.unanswered = unanswered
+        self.num_queries = num_queries
+        self._languages = languages
         self.name = name
         self.split = split
         self._collection: Collection = read_collection(folder)
@@ -90,6 +104,35 @@ class Benchmark:
         refuse_without_relevant(qrels, self.qrels_path)
         return qrels
 
+    @cached_property
+    def drawn(self) -> pl.Series | None:
+        """The sorted ids of the queries that are measured on; None: those of each cell.
+
+        They are drawn by a hash of the id, so that of two numbers the larger one's hold the smaller one's. Where fewer
+        stand, with a relevant passage, in all languages that take part, it is all of these.
+        """
+        if self.num_queries is None:
+            return None
+        relevant = self.qrels.filter(pl.col("score") > 0)
+        ids = relevant["query_id"].unique()
+        for language in filter(self._takes_part, self.query_languages):
+            ids = ids.filter(ids.is_in(self.queries(language)["id"].implode()))
+        for language in filter(self._takes_part, self.passage_languages):
+            there = relevant.filter(pl.col("passage_id").is_in(self.passages(language)["id"].implode()))
+            ids = ids.filter(ids.is_in(there["query_id"].implode()))
+        if ids.is_empty():
+            raise InputError.at(
+                self.folder,
+                None,
+                f"no query of the split {self.split!r} stands, with a relevant passage, in all languages that take "
+                "part; name fewer languages, or leave out `queries`",
+            )
+        draws = pl.Series("draw", mix(hash_texts(ids) ^ counter(1)), dtype=pl.UInt64)
+        return pl.DataFrame([ids, draws]).sort("draw", "query_id").head(self.num_queries)["query_id"].sort()
+
+    def _takes_part(self, language: str) -> bool:
+        return not self._languages or language in self._languages
+
     @property
     def qrels_path(self) -> str:
         return self._file("qrels", f"{self.split}.tsv")
@@ -116,6 +159,8 @@ class Benchmark:
     def read(self, cell: Cell) -> Reading:
         """The cell's queries, passages and judgements. Queries without a relevant passage there are left out."""
         queries = self._read_queries(cell)
+        if self.drawn is not None:
+            queries = queries.filter(pl.col("query_id").is_in(self.drawn.implode()))
         passages = self._read_passages(cell)
         qrels = (
             self.qrels.rename({"passage_id": "id"})

@@ -80,6 +80,7 @@ def plan_job(config: EvaluateConfig, makers: Makers) -> Job:
         raise InputError.at(config.experiment, locate(config.experiment, ("measures",)), str(error)) from error
     _refuse_other(config.output, experiment)
     workshop = _open_workshop(config, experiment, makers)
+    workshop.check()
     units = tuple(workshop.list_units())
     origins = {unit: workshop.origin(unit) for unit in units}
     made_by = {unit: origin.values(experiment.measures) for unit, origin in origins.items()}
@@ -137,8 +138,9 @@ def _list_facts(workshop: Workshop) -> dict[str, str]:
     experiment, facts = workshop.experiment, {}
     for name, benchmark in workshop.benchmarks.items():
         told = benchmark.description
+        drawn = "" if benchmark.drawn is None else f", {len(benchmark.drawn)} queries that stand in all languages"
         facts[f"data of {name}"] = (
-            f"{told['name']}, split {benchmark.split}; {told['source']}; licence: {told['licence']}"
+            f"{told['name']}, split {benchmark.split}{drawn}; {told['source']}; licence: {told['licence']}"
         )
     if chosen := experiment.candidates:
         way = f"of {chosen.pivot} queries and passages, by shared ids" if chosen.pivot else "of each cell itself"

@@ -34,6 +34,12 @@ class BenchmarkSpec(StageConfig):
         "refuse", description="what is done about queries that the split judges no passage relevant to"
     )
     languages: tuple[str, ...] = Field((), description="languages that take part; none: all of the collection")
+    queries: int | None = Field(
+        None,
+        ge=1,
+        description="measure on so many queries, drawn by a hash of the id among those that stand, with a relevant "
+        "passage, in all languages that take part; none: on all queries of each cell",
+    )
 
 
 class MlirSpec(StageConfig):
@@ -206,6 +212,11 @@ class ModelSpec(SeededSpec):
     model: str = Field(min_length=1, description="folder or hub id; {seed} stands for the seed")
     precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the linear layers")
     max_tokens: int = Field(8192, ge=512, description="tokens of a batch, 512 or more")
+    translate: str = Field(
+        "",
+        description="lexicon by which queries and passages are put into English word by word before they are scored; "
+        "may be a URI. None: they stay",
+    )
 
     def path(self, seed: int) -> str:
         """Where the model of a seed is."""

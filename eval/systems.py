@@ -4,6 +4,7 @@ candidates; anything that scores pairs of texts is a reranker.
 Knows no model and no index: what needs one comes from outside, as a Ranker or a Scorer.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,6 +20,8 @@ from eval.benchmark import Reading
 from eval.pool import ScorePool
 from eval.settings import Cell
 from eval.trec import check_run, read_run, refuse_other_split
+
+Translate = Callable[[pl.Series, pl.Series], pl.Series]  # texts and the language of each to other texts
 
 BLOCK_PAIRS = 50_000  # pairs scored between two writes of the pool: what a killed process loses at most
 
@@ -149,22 +152,28 @@ class PooledScorer:
             self.pool.add(self.key, hashes.with_columns(score=pl.Series(scores)))
 
 
+def _leave(texts: pl.Series, languages: pl.Series) -> pl.Series:
+    return texts
+
+
 @dataclass(frozen=True)
 class PairReranker:
-    """Candidates in the order of a scorer's scores."""
+    """Candidates in the order of a scorer's scores of their texts, which may be translated first."""
 
     scorer: PooledScorer
+    translate: Translate = _leave
 
     def rerank(self, reading: Reading, candidates: pl.DataFrame) -> pl.DataFrame:
-        scores = self.scorer.score(_join_texts(candidates, reading))
+        scores = self.scorer.score(_join_texts(candidates, reading, self.translate))
         return candidates.with_columns(score=pl.Series(scores, dtype=pl.Float64))
 
 
-def _join_texts(found: pl.DataFrame, reading: Reading) -> pl.DataFrame:
-    """`query, passage` of each row of `found`, in its order."""
-    queries = reading.queries.select("query_id", pl.col("text").alias("query"))
+def _join_texts(found: pl.DataFrame, reading: Reading, translate: Translate) -> pl.DataFrame:
+    """`query, passage` of each row of `found`, in its order; each query and each passage is translated once."""
+    queries = reading.queries.select("query_id", query=translate(reading.queries["text"], reading.queries["language"]))
     joined = found.join(queries, on="query_id", how="left", maintain_order="left")
     passages = reading.passage_texts(found["passage_id"])
+    passages = passages.with_columns(passage=translate(passages["passage"], passages["language"]))
     return joined.join(passages, on="passage_id", how="left", maintain_order="left").select("query", "passage")
 
 

@@ -156,7 +156,7 @@ class Origin:
     candidates: str  # the fingerprint of their run; none: ""
     inputs: dict[str, str]  # hashes of lexicons, run files and the benchmark's files, by name
     cell: Cell
-    judgements: str  # the split, and what is done about unanswered queries
+    judgements: str  # the split, what is done about unanswered queries, and the hash of those drawn, if any are
     depth: int
 
     @cached_property

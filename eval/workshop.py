@@ -3,6 +3,7 @@
 Knows which unit needs which other one; not in what order or on which machine units are made.
 """
 
+import logging
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass, replace
@@ -37,6 +38,9 @@ from eval.systems import Oracle, PairReranker, PooledScorer, RandomOrder, Ranker
 from eval.trec import rank_run
 from eval.units import InputHashes, Measured, Origin, Unit, UnitStore, digest
 from eval.variants.robustness import Expanded, Variant, apply_variant, check_variant, inputs
+from eval.variants.translation import Translator
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,9 @@ class Workshop:
         self.cells: dict[str, list[Cell]] = {}
         for index, spec in enumerate(experiment.benchmarks):
             try:
-                self.benchmarks[spec.name] = benchmark = Benchmark(spec.name, spec.path, spec.split, spec.unanswered)
+                self.benchmarks[spec.name] = benchmark = Benchmark(
+                    spec.name, spec.path, spec.split, spec.unanswered, spec.queries, spec.languages
+                )
                 self.cells[spec.name] = list_cells(spec, experiment.settings, benchmark, experiment.seed)
             except InputError as error:
                 place = (
@@ -80,6 +86,16 @@ class Workshop:
                 )
                 raise InputError.at(path, locate(path, place), str(error)) from error
         self._check_variants()
+
+    def check(self) -> None:
+        """Refuse what no run can be made with, and log where less is done than was asked for."""
+        for index, benchmark in enumerate(self.benchmarks.values()):
+            self._check_queries(index, benchmark)
+        cells = [cell for cells in self.cells.values() for cell in cells]
+        languages = {language for cell in cells for language in (*cell.query_languages, *cell.passage_languages)}
+        for index, spec in enumerate(self.experiment.systems):
+            if isinstance(spec, ModelSpec) and spec.translate:
+                self._check_translation(index, spec, languages)
 
     def list_units(self) -> Iterator[Unit]:
         """All units, cell by cell, the systems in the experiment's order."""
@@ -100,13 +116,13 @@ class Workshop:
         hashes = {name: self._hashes.of(path) for name, path in files.items()} | self._hash_inputs(spec, unit)
         candidates = self._candidate_unit(unit) if spec.reorders else None
         return Origin(
-            spec.model_dump(mode="json", exclude={"seeds", "name", "model", "max_tokens"}),
+            spec.model_dump(mode="json", exclude={"seeds", "name", "model", "max_tokens", "translate"}),
             unit.seed,
             self._variant(unit).model_dump(mode="json") if unit.variant else {},
             self.origin(candidates).run if candidates else "",
             hashes,
             unit.cell,
-            f"{benchmark.split}, unanswered: {benchmark.unanswered}",
+            _describe_judgements(benchmark),
             self.experiment.depth,
         )
 
@@ -185,7 +201,9 @@ class Workshop:
         if isinstance(spec, RerankerSpec | EncoderSpec):
             path = spec.path(seed)
             key = f"{spec.kind}-{self._makers.hash_model(path)}-{spec.precision}"
-            return PairReranker(PooledScorer(self._makers.open_model(spec, path), key, self._pool))
+            scorer = PooledScorer(self._makers.open_model(spec, path), key, self._pool)
+            reranker = PairReranker(scorer)
+            return replace(reranker, translate=Translator(spec.translate).translate) if spec.translate else reranker
         assert isinstance(spec, ScorerSpec)
         content = spec.model_dump(mode="json", exclude={"name", "seeds", "kind"}) | {"seed": seed}
         key = f"{spec.make.replace(':', '.')}-{digest(content)}"
@@ -209,6 +227,8 @@ class Workshop:
         files = {}
         if isinstance(spec, TranslatedBm25Spec):
             files["lexicon"] = spec.lexicon
+        if isinstance(spec, ModelSpec) and spec.translate:
+            files["translate"] = spec.translate
         if isinstance(spec, RunSpec):
             files["run"] = RunFiles(spec.path, unit.seed).file_of(unit.benchmark, unit.cell)
         if unit.variant:
@@ -236,6 +256,25 @@ class Workshop:
                     place = locate(self._path, ("variants", index))
                     raise InputError.at(self._path, place, f"{variant.name}: {error}") from error
 
+    def _check_queries(self, index: int, benchmark: Benchmark) -> None:
+        try:
+            drawn = benchmark.drawn
+        except InputError as error:
+            raise InputError.at(self._path, locate(self._path, ("benchmarks", index, "queries")), str(error)) from error
+        if drawn is not None and benchmark.num_queries is not None and len(drawn) < benchmark.num_queries:
+            told = "%s: only %d of %d queries stand in all languages that take part"
+            log.info(told, benchmark.name, len(drawn), benchmark.num_queries)
+
+    def _check_translation(self, index: int, spec: ModelSpec, languages: set[str]) -> None:
+        try:
+            staying = Translator(spec.translate).list_untranslated(languages)
+        except InputError as error:
+            place = locate(self._path, ("systems", index, "translate"))
+            raise InputError.at(self._path, place, f"translate: {error}") from error
+        if staying:
+            told = "%s: %s does not lead from %s into English: their texts stay as they are"
+            log.info(told, spec.name, spec.translate, ", ".join(staying))
+
     def _cut(self, run: pl.DataFrame) -> pl.DataFrame:
         """The best of each query, with scores that a file keeps as they are."""
         ranked = rank_run(run).filter(pl.col("rank") <= self.experiment.depth)
@@ -247,6 +286,11 @@ def _of_benchmark(variant: Variant, benchmark: str) -> Variant:
     if isinstance(variant, Expanded):
         return variant.model_copy(update={"file": variant.file.replace("{benchmark}", benchmark)})
     return variant
+
+
+def _describe_judgements(benchmark: Benchmark) -> str:
+    told = f"{benchmark.split}, unanswered: {benchmark.unanswered}"
+    return told if benchmark.drawn is None else f"{told}, queries: {digest(benchmark.drawn.to_list())}"
 
 
 def _measure(run: pl.DataFrame, reading: Reading, measures: tuple[str, ...]) -> Measured:

@@ -1,5 +1,7 @@
 """Benchmarks and what their cells hold."""
 
+from itertools import pairwise
+
 import polars as pl
 import pytest
 from toy_collection import write_collection
@@ -85,3 +87,58 @@ def test_queries_without_any_relevant_passage_can_be_left_out_on_demand(tmp_path
     folder = write_collection(tmp_path / "toy", qrels=[("q0", "p0", 1), ("q1", "p1", 0)])
     reading = Benchmark("toy", folder, "test", "leave-out").read(bilingual_cell("en", "en"))
     assert reading.queries["query_id"].to_list() == ["q0"]
+
+
+# Queries that are drawn.
+
+
+def draw(folder, number, languages=()):
+    return Benchmark("toy", str(folder), "test", "refuse", number, languages).drawn.to_list()
+
+
+def test_more_queries_hold_the_fewer_ones_of_the_same_collection(tmp_path):
+    folder = write_collection(tmp_path / "toy")
+    drawn = [set(draw(folder, number)) for number in (1, 2, 3, 4, 9)]
+    assert [len(ids) for ids in drawn] == [1, 2, 3, 4, 4]
+    assert all(fewer <= more for fewer, more in pairwise(drawn))
+
+
+def test_queries_are_drawn_among_those_that_every_language_has_with_an_answer(tmp_path):
+    folder = write_collection(tmp_path / "toy", lacking=[("it", 1)])
+    queries = tmp_path / "toy/de/queries.jsonl"
+    queries.write_text("".join(line for line in queries.read_text().splitlines(keepends=True) if "q2" not in line))
+    assert draw(folder, 4) == ["q0", "q3"]
+    assert draw(folder, 4, ("en", "it")) == ["q0", "q2", "q3"]
+    assert draw(folder, 4, ("en",)) == ["q0", "q1", "q2", "q3"]
+
+
+def test_a_query_with_another_answer_there_is_drawn(tmp_path):
+    qrels = [("q0", "p0", 1), ("q1", "p1", 1), ("q1", "p2", 1), ("q2", "p1", 1), ("q2", "p2", 0)]
+    assert draw(write_collection(tmp_path / "toy", lacking=[("it", 1)], qrels=qrels), 4) == ["q0", "q1"]
+
+
+def test_every_cell_has_the_drawn_queries_and_leaves_none_out(tmp_path):
+    folder = write_collection(tmp_path / "toy", lacking=[("it", 1)])
+    benchmark = Benchmark("toy", folder, "test", "refuse", 2)
+    cells = [
+        bilingual_cell("de", "it"),
+        bilingual_cell("en", "en"),
+        multilingual_cell("xx-all", LANGUAGES, "3", "en", 1),
+    ]
+    for reading in map(benchmark.read, cells):
+        assert reading.queries["query_id"].to_list() == benchmark.drawn.to_list()
+        assert set(reading.qrels["query_id"]) == set(benchmark.drawn)
+        assert reading.left_out == 0
+
+
+def test_a_drawn_query_has_in_an_mlir_cell_the_language_that_it_has_among_all(tmp_path):
+    folder = write_collection(tmp_path / "toy")
+    cell = multilingual_cell("xx-xx", LANGUAGES, "3", "en", seed=1)
+    few, all_of_them = (Benchmark("toy", folder, "test", "refuse", n).read(cell).queries for n in (2, None))
+    assert few.equals(all_of_them.join(few, on="query_id", how="semi", maintain_order="left"))
+
+
+def test_a_collection_without_a_query_in_all_languages_is_refused(tmp_path):
+    folder = write_collection(tmp_path / "toy", lacking=[("it", 0)], qrels=[("q0", "p0", 1)])
+    with pytest.raises(InputError, match="no query of the split 'test' stands, with a relevant passage, in all"):
+        draw(folder, 1)

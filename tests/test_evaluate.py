@@ -136,6 +136,25 @@ def test_a_changed_input_is_seen(evaluate, experiment, tmp_path):
     assert 0 < summary["new_runs"] < NUM_CELLS * RUNS_A_CELL, "those with Italian passages alone"
 
 
+def test_another_number_of_queries_makes_the_runs_that_it_changes(evaluate, experiment, tmp_path):
+    def new_runs(number):
+        benchmark = {"name": "toy", "path": str(tmp_path / "toy"), "queries": number}
+        return summary_of(evaluate(experiment(benchmarks=[benchmark]), "--format", "json"))["new_runs"]
+
+    assert [new_runs(number) for number in (2, 2, 3)] == [52, 0, 52]
+    for system in ("BM25", "oracle"):  # in en-en candidates come from the pivot, which has the same queries
+        run = read_run(str(tmp_path / f"out/runs/toy/{system}/en-en.run.gz"))
+        assert run["query_id"].n_unique() == 3
+
+
+def test_fewer_queries_than_asked_for_are_all_of_them_and_are_told_once(evaluate, experiment, tmp_path):
+    benchmark = {"name": "toy", "path": str(tmp_path / "toy")}
+    evaluate(experiment(benchmarks=[benchmark | {"queries": 4}]))
+    code, output, errors = evaluate(experiment(benchmarks=[benchmark | {"queries": 300}]), "--format", "json")
+    assert (code, json.loads(output)["new_runs"]) == (0, 0)
+    assert errors == "toy: only 4 of 300 queries stand in all languages that take part\n"
+
+
 def test_a_missing_run_file_of_the_output_is_made_again(evaluate, experiment, tmp_path):
     evaluate(experiment())
     before = files_of(tmp_path / "out")
@@ -238,6 +257,7 @@ def test_small_samples_and_queries_left_out_are_told(evaluate, experiment, tmp_p
         ({"settings": {"moir": ["fr"]}}, "no pair of languages 'fr-fr': expected QUERY-PASSAGE with queries in en, de"),
         ({"settings": {"mlir": [{"languages": ["de", "fr"]}]}}, "there are no queries in fr; there are en, de, it"),
         ({"measures": ["RR@10", "nDGC@10"]}, "nDGC@10"),
+        ({"benchmarks": [{"name": "toy", "path": "toy", "queries": 0}]}, "benchmarks.queries: input should be greater"),
         ({"benchmarks": [{"name": "toy", "path": "nowhere"}]}, "nowhere: no collection.json"),
     ],
 )

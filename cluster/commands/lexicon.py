@@ -1,4 +1,4 @@
-"""`csgen lexicon build`, `show` and `stats`."""
+"""`csgen lexicon build`, `show`, `stats` and `turn`."""
 
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from csgen.lexicon.entries import show_word
 from csgen.lexicon.merge import PAIR
 from csgen.lexicon.reading import CleanPiece, ReadJob, ReadPieces, read_here, read_piece
 from csgen.lexicon.stats import AMBIGUITY, LISTED, LexiconStats, measure_lexicon
+from csgen.lexicon.turn import TurnConfig, turn_lexicon
 from csgen.planning import SAMPLE_ROWS, sample_pairs
 from csgen.plots import plot_ambiguity, plot_coverage, plot_origins, write_plots
 from csgen.report import label
@@ -66,6 +67,16 @@ def build(config: LexiconBuildConfig, terminal: Terminal) -> Report:
     if "inflected" in counts:
         views += [f"{counts['inflected']['entries']:,} entries of inflected forms, for --inflected"]
     return Report(counts | {"output": config.output}, Group(*views))
+
+
+def turn(config: TurnConfig, terminal: Terminal) -> Report:
+    counts = turn_lexicon(config)
+    languages = _table("languages", "words", "entries")
+    for pair, numbers in counts["languages"].items():
+        languages.add_row(pair, *_shown(numbers["words"], numbers["entries"]))
+    dropped = sum(counts["dropped"].values())
+    told = f"{counts['entries']:,} entries; {counts['joined']:,} were joined to others, {dropped:,} dropped"
+    return Report(counts | {"output": config.output}, Group(languages, told))
 
 
 def _place(config: LexiconBuildConfig, terminal: Terminal) -> ReadPieces:

@@ -18,6 +18,7 @@ from csgen.induction.sources import describe_inputs
 from csgen.languages import parse_language
 from csgen.lexicon.entries import clean_pairs, fold_column, read_entries
 from csgen.lexicon.merge import JOINT, join_duplicates, merge_parts
+from csgen.lexicon.turn import turn_entries
 from csgen.manifest import MANIFEST_NAME
 
 FAN_OUT = 20  # pivot words of a source word, and targets of a pivot word, at most: the heaviest
@@ -100,11 +101,7 @@ def join_leg(lexicons: Sequence[tuple[str, pl.DataFrame]], source: str, target: 
     for name, entries in lexicons:
         direct = entries.filter(source_language=source, target_language=target)
         other = entries.filter(source_language=target, target_language=source)
-        inverted = other.rename(
-            {"source": "target", "target": "source"}
-            | {"source_language": "target_language", "target_language": "source_language"}
-        )
-        for direction, part in (("direct", direct), ("inverted", inverted)):
+        for direction, part in (("direct", direct), ("inverted", turn_entries(other))):
             if not part.is_empty():
                 keyed = part.with_columns(key=fold_column(part["source"]))
                 parts.append((f"{name} {direction}", join_duplicates(keyed)))

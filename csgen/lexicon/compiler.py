@@ -273,7 +273,7 @@ def _write_targets(texts: pl.Series, bounds: NDArray[np.uint32], pool: _Pool) ->
         listed=pl.coalesce([pl.when(s).then(k) for k, s in enumerate(same)] + [pl.lit(3)]).cast(pl.UInt64),
         uncased=pl.all_horizontal(same),
     )
-    lengths = written.select(pl.col(lanes).str.len_bytes().cast(pl.UInt64)).to_numpy()
+    lengths = written.select(pl.col(lanes).str.len_bytes().cast(pl.UInt64)).to_numpy(writable=True)
     longest = int(lengths.max(initial=0))
     if longest > MAX_WRITING_BYTES:
         text = unique["text"][int(lengths.max(axis=1).argmax())]

@@ -42,7 +42,9 @@ def join_duplicates(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def merge_parts(parts: Sequence[tuple[str, pl.DataFrame]]) -> Merged:
-    """Merge the sources, each a name and its pairs (PART_COLUMNS) without duplicates; one at least.
+    """Merge the sources, each a name and its pairs (PART_COLUMNS); one at least.
+
+    What a source lists twice is joined as what two of them give, with all its origins, and its weights are added.
 
     The order in which sources are given does not matter: they count as listed by name. The first listing of an entry
     gives its source's letter case. `rank` counts a word's translations from 1, by weight, then by first listing.

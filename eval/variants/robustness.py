@@ -118,7 +118,7 @@ def check_variant(variant: Variant, queries: pl.DataFrame) -> None:
     match variant:
         case CodeSwitched():
             languages = set(queries["language"])
-            if not languages & set(_open_switchers(variant.lexicon, variant.policy)):
+            if not languages & set(open_switchers(variant.lexicon, variant.policy)):
                 message = f"has no translations from {', '.join(sorted(languages))}, the languages of the queries"
                 raise InputError.at(variant.lexicon, None, message)
         case Expanded():
@@ -172,14 +172,14 @@ def code_switch(queries: pl.DataFrame, lexicon: str, policy: Policy) -> pl.DataF
     """
     rows = queries.with_row_index("row")
     parts = [rows.clear()]
-    switchers = _open_switchers(lexicon, policy)
+    switchers = open_switchers(lexicon, policy)
     for language in set(queries["language"]) & set(switchers):
         some = rows.filter(pl.col("language") == language)
-        parts.append(some.with_columns(text=_switch_texts(some, switchers[language])))
+        parts.append(some.with_columns(text=switch_texts(some, switchers[language])))
     return pl.concat(parts).sort("row").drop("row")
 
 
-def _open_switchers(lexicon: str, policy: Policy) -> dict[str, Switcher]:
+def open_switchers(lexicon: str, policy: Policy) -> dict[str, Switcher]:
     """A switcher for each language from which the lexicon has translations into one of the policy's languages."""
     if policy.target_ratio is not None:
         raise InputError("queries are switched with a probability; a target ratio would make each depend on the others")
@@ -207,8 +207,8 @@ def _read_tables(lexicon: str, policy: Policy) -> list[Table]:
     return [lexicon_table(lexicon, own).without(protected) for own in policies]
 
 
-def _switch_texts(queries: pl.DataFrame, switcher: Switcher) -> pl.Series:
-    """The switched texts; without passages, so that the draws depend on the query's id alone."""
+def switch_texts(queries: pl.DataFrame, switcher: Switcher) -> pl.Series:
+    """The switched texts of `query_id, text`; without passages, so that the draws depend on the query's id alone."""
     columns = queries.select("query_id", query="text", passage_id=pl.lit(""), passage=pl.lit("")).to_arrow()
     schema = pa.schema([(name, pa.string()) for name in columns.column_names])
     pairs = columns.cast(schema).combine_chunks().to_batches()[0]

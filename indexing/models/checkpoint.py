@@ -17,6 +17,7 @@ from tokenizers.normalizers import Lowercase, Sequence
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 
 from csgen.errors import InputError
+from indexing.models.carried import find_carried
 
 Kind = Literal["classifier", "encoder"]
 Pooling = Literal["cls", "mean"]
@@ -94,10 +95,12 @@ def _load(path: str, kind: Kind) -> tuple[Checkpoint, list[str]]:
 
 
 def find_checkpoint(path: str) -> Path:
-    """The folder of a checkpoint: `path` itself, or where the files of a hub id are kept, fetched if need be."""
+    """The folder of a checkpoint: `path` itself, a carried model's, or where a hub id's files are kept, once fetched."""
     folder = Path(path)
     if folder.is_dir():
         return folder
+    if carried := find_carried(path):
+        return carried
     if not _HUB_ID.fullmatch(path):
         raise InputError.at(path, None, "no such folder")
     return _refuse(path, "neither a folder nor a model that the hub gives", lambda: _fetch(path))

@@ -28,7 +28,9 @@ class LossData:
     languages: tuple[str, ...]
 
     @classmethod
-    def make(cls, collection: str, lexicon: str, languages: Sequence[str], sizes: dict[str, int], folder: str) -> "LossData":
+    def make(
+        cls, collection: str, lexicon: str, languages: Sequence[str], sizes: dict[str, int], folder: str
+    ) -> "LossData":
         """`sizes`: groups of WARM, TRAIN and DEV, and at most as many parallel passages."""
         names = ("groups", "parallel")
         groups, parallel = ({part: str(Path(folder, f"{name}-{part}.parquet")) for part in sizes} for name in names)
@@ -66,7 +68,9 @@ def translate_passages(collection: str, languages: Sequence[str], ids: pl.Series
 
 def build_synonyms(lexicon: str, languages: Sequence[str], folder: str, output: str) -> None:
     """A lexicon of English words that have a common translation in MIN_SHARED languages."""
-    entries = read_entries(lexicon).filter(pl.col("source_language") == "en", pl.col("target_language").is_in(languages))
+    entries = read_entries(lexicon).filter(
+        pl.col("source_language") == "en", pl.col("target_language").is_in(languages)
+    )
     words = entries.select(
         "target_language", target=fold_column(entries["target"]), source=fold_column(entries["source"])
     ).unique()  # fmt: skip

@@ -67,13 +67,14 @@ class Recipe:
         return bool(self.options.get("negatives", SHAPE["negatives"]))
 
     @property
-    def shape(self) -> tuple[str, bool, bool, bool]:
+    def shape(self) -> str:
         """What recipes have in common that are measured alike."""
-        return self.kind, self.is_grouped, self.is_parallel, self.has_synonyms
+        names = ("is_grouped", "is_parallel", "has_synonyms")
+        return " ".join([self.kind, *(name for name in names if getattr(self, name))])
 
     @property
     def key(self) -> str:
-        return repr((self.shape, sorted(self.options.items())))
+        return f"{self.shape}: {', '.join(f'{name}={value}' for name, value in sorted(self.options.items()))}"
 
     def with_all_losses(self, is_taught: bool) -> "Recipe":
         """All that can be taken at its pairs; those of a teacher where there is one."""
@@ -158,6 +159,11 @@ class Yardstick:
         source = open_run(options).run.source
         return cls(options, source, tuple(source.steps(0, source.order.steps_per_epoch)))
 
+    def figures(self, checkpoint: Checkpoint) -> Figures:
+        """The losses, and where examples have twins that are scored, the gaps between them."""
+        scored = self.options.kind != "base" and self.source.twin_maker is not None
+        return self.losses(checkpoint) | (self.gaps(checkpoint) if scored else {})
+
     def losses(self, checkpoint: Checkpoint, robustness: Robustness | None = None) -> Figures:
         """Each loss, the mean of the batches', without dropout."""
         objective = self._objective(checkpoint)
@@ -185,12 +191,12 @@ def compare_twins(outputs: Outputs) -> Figures:
     """Of a chunk whose examples all have their twin beside them.
 
     The mean difference of their scores, as it is and as a share of the scores' standard deviation; of an encoder, whose
-    scores are cosines, also the mean cosine of the queries with their twins.
+    scores are cosines, also 1 - the mean cosine of the queries with their twins.
     """
     figures = {}
     if "query" in outputs:
         scores, twins = (score_groups(outputs[f"{of}query"], outputs[f"{of}passage"]) for of in ("", "twin_"))
-        figures[COSINE] = float(cosine_similarity(outputs["query"], outputs["twin_query"]).mean())
+        figures[COSINE] = float(1 - cosine_similarity(outputs["query"], outputs["twin_query"]).mean())
     else:
         scores, twins = outputs["scores"], outputs["twins"]
     figures[GAP] = float((scores - twins).abs().mean())

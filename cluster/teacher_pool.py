@@ -5,8 +5,8 @@ A folder holds segments of text hashes and vectors, which are memory-mapped, of 
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from csgen.errors import InputError
 from csgen.files import exists, join, list_files, open_input, replace_file
 from csgen.sources.draws import Words
+from csgen.switching.policy import SIDES, Side
 
 log = logging.getLogger(__name__)
 
@@ -39,53 +40,34 @@ class Embeds(Protocol):
 
 
 @dataclass(frozen=True)
-class PooledTeacher:
-    """Looks embeddings up by text; `directions`, (teacher's dim, dim), brings them to the student's size."""
+class Pool:
+    """Embeddings by text, as a folder holds them."""
 
-    hashes: Words  # sorted
+    hashes: Words  # of the texts, sorted
     segments: tuple[NDArray[np.float16], ...]
     places: NDArray[np.int64]  # (num_texts, 2): segment and row of each hash
-    directions: Vectors | None
-
-    def encode(self, texts: list[str]) -> Vectors:
-        """(len(texts), dim) float32 of unit length; a text that the pool lacks is a KeyError."""
-        found = np.empty((len(texts), self.segments[0].shape[1]), np.float32)
-        wanted = np.fromiter(map(_hash, texts), np.uint64, len(texts))
-        at = np.searchsorted(self.hashes, wanted)
-        if len(wanted) and not (self.hashes[at.clip(max=len(self.hashes) - 1)] == wanted).all():
-            raise KeyError("a text that is not in the pool")
-        places = self.places[at]
-        for number, segment in enumerate(self.segments):
-            own = places[:, 0] == number
-            found[own] = segment[places[own, 1]]
-        return found if self.directions is None else _unit(found @ self.directions)
-
-    def score(self, queries: pa.ChunkedArray, passages: pa.ChunkedArray) -> NDArray[np.float32]:
-        """A score for each pair of texts: SCALE times their cosine."""
-        parts = []
-        for first in range(0, len(queries), BLOCK_TEXTS):
-            sides = []
-            for column in (queries, passages):
-                encoded = pc.dictionary_encode(column.slice(first, BLOCK_TEXTS).combine_chunks())
-                sides.append(self.encode(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()])
-            parts.append(SCALE * (sides[0] * sides[1]).sum(axis=1))
-        return np.concatenate(parts)
 
     @property
     def dim(self) -> int:
-        return int((self.segments[0] if self.directions is None else self.directions).shape[1])
+        return int(self.segments[0].shape[1])
 
-    def reduced(self, dim: int) -> "PooledTeacher":
-        """The same brought to `dim` numbers: the directions that hold most of the texts' embeddings."""
-        if dim == self.dim:
-            return self
+    def find(self, hashes: Words) -> Vectors:
+        """(len(hashes), dim); a text that the pool lacks is an InputError."""
+        at = _look_up(self.hashes, hashes, "a text that is not in the pool")
+        found, places = np.empty((len(hashes), self.dim), np.float32), self.places[at]
+        for number, segment in enumerate(self.segments):
+            own = places[:, 0] == number
+            found[own] = segment[places[own, 1]]
+        return found
+
+    def leading(self, dim: int) -> Vectors:
+        """(self.dim, dim): the directions that hold most of the texts' embeddings."""
         if dim > self.dim:
             raise InputError(
                 f"the teacher's embeddings have {self.dim} numbers and the encoder's {dim}: give a teacher that has as "
                 "many or more"
             )
-        sample = self.places[:FIT_TEXTS]
-        vectors = np.stack([self.segments[number][row] for number, row in sample]).astype(np.float64)
+        vectors = self.find(self.hashes[:FIT_TEXTS]).astype(np.float64)
         values, directions = np.linalg.eigh(vectors.T @ vectors)
         kept = directions[:, ::-1][:, :dim]
         signs = np.where(kept[np.abs(kept).argmax(axis=0), np.arange(dim)] < 0, -1.0, 1.0)
@@ -93,7 +75,63 @@ class PooledTeacher:
             "teacher: %d of its %d directions, %.1f %% of its embeddings' length",
             dim, self.dim, 100 * values[::-1][:dim].sum() / values.sum(),
         )  # fmt: skip
-        return PooledTeacher(self.hashes, self.segments, self.places, (kept * signs).astype(np.float32))
+        found: Vectors = (kept * signs).astype(np.float32)
+        return found
+
+
+@dataclass(frozen=True)
+class PooledTeacher:
+    """A teacher's embeddings of the texts of pairs, or of other texts with the same ids, such as English originals.
+
+    `text_hashes`: by hash of an id, sorted, that of its text; None: texts stand for themselves. `directions`, (pool's
+    dim, dim), brings embeddings to the student's size.
+    """
+
+    pool: Pool
+    text_hashes: Mapping[Side, tuple[Words, Words]] | None = None
+    directions: Vectors | None = None
+
+    def embed(self, pairs: pa.RecordBatch, side: Side) -> Vectors:
+        """(num_rows, dim) of unit length: of each row's query or passage."""
+        if self.text_hashes is None:
+            hashes = _hash_column(pairs.column(side))
+        else:
+            ids, texts = self.text_hashes[side]
+            wanted = _hash_column(pairs.column(f"{side}_id"))
+            hashes = texts[_look_up(ids, wanted, f"a {side} that --teacher-pairs lacks")]
+        found = self.pool.find(hashes)
+        return found if self.directions is None else _unit(found @ self.directions)
+
+    def score(self, pairs: pa.Table) -> NDArray[np.float32]:
+        """A score for each pair: SCALE times the cosine of its two embeddings."""
+        parts = [
+            SCALE * (self.embed(batch, "query") * self.embed(batch, "passage")).sum(axis=1)
+            for batch in pairs.to_batches(max_chunksize=BLOCK_TEXTS)
+        ]
+        return np.concatenate(parts)
+
+    def reduced(self, dim: int) -> "PooledTeacher":
+        """The same brought to `dim` numbers."""
+        return self if dim == self.pool.dim else replace(self, directions=self.pool.leading(dim))
+
+
+def teacher_of(folder: str, originals: pa.Table | None) -> PooledTeacher:
+    """Looks up what `fill_pool` left in a folder; `originals`: pairs whose texts stand for others of the same ids."""
+    if originals is None:
+        return PooledTeacher(open_pool(folder))
+    return PooledTeacher(open_pool(folder), {side: _map_ids(originals, side) for side in SIDES})
+
+
+def _map_ids(pairs: pa.Table, side: Side) -> tuple[Words, Words]:
+    ids, first = np.unique(_hash_column(pairs.column(f"{side}_id")), return_index=True)
+    return ids, _hash_column(pairs.column(side).take(pa.array(first)))
+
+
+def _look_up(known: Words, wanted: Words, lacking: str) -> NDArray[np.int64]:
+    at = np.searchsorted(known, wanted).clip(max=max(0, len(known) - 1))
+    if len(wanted) and not (len(known) and (known[at] == wanted).all()):
+        raise InputError(f"the teacher's embeddings: {lacking}")
+    return at
 
 
 def fill_pool(folder: str, name: str, encoder: Embeds, texts: pa.Table, share: tuple[int, int] = (0, 1)) -> None:
@@ -122,10 +160,9 @@ def fill_pool(folder: str, name: str, encoder: Embeds, texts: pa.Table, share: t
         log.info("teacher: %d of %d texts", first + len(block), len(todo))
 
 
-def open_pool(folder: str) -> PooledTeacher:
+def open_pool(folder: str) -> Pool:
     """All that the folder holds."""
-    hashes, segments, places = _load(folder)
-    return PooledTeacher(hashes, segments, places, None)
+    return Pool(*_load(folder))
 
 
 def _load(folder: str) -> tuple[Words, tuple[NDArray[np.float16], ...], NDArray[np.int64]]:
@@ -156,6 +193,15 @@ def _distinct(texts: pa.Table) -> Iterator[str]:
 
 def _hash(text: str) -> int:
     return xxhash.xxh3_64_intdigest(text.encode())
+
+
+def _hash_column(texts: pa.Array | pa.ChunkedArray) -> Words:
+    """Of each distinct text once."""
+    encoded = pc.dictionary_encode(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
+    distinct = encoded.dictionary.to_pylist()
+    hashes = np.fromiter(map(_hash, distinct), np.uint64, len(distinct))
+    found: Words = hashes[encoded.indices.to_numpy()]
+    return found
 
 
 def _unit(vectors: Vectors) -> Vectors:

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from cluster.models import hash_model
-from cluster.teacher_pool import PooledTeacher, fill_pool, open_pool
+from cluster.teacher_pool import PooledTeacher, fill_pool, teacher_of
 from cluster.training.batches import BatchSource, make_source
-from cluster.training.examples import Groups, Pairs
+from cluster.training.examples import Groups, Pairs, load_pairs
 from cluster.training.loop import Outcome, Progress, Run, train
 from cluster.training.objectives import EncoderObjective, RerankerObjective
 from cluster.training.spool import map_here
@@ -80,7 +80,7 @@ def open_run(options: TrainingOptions, laid_out: str | None = None) -> OpenedRun
     tokeniser = make_tokeniser(checkpoint, max_tokens)
     teacher = open_teacher(options, pairs)
     if teacher is not None and pairs.scores is None and getattr(recipe, "distil", 0) + getattr(recipe, "margin", 0):
-        pairs = replace(pairs, scores=teacher.score(pairs.texts["query"], pairs.texts["passage"]))
+        pairs = replace(pairs, scores=teacher.score(pairs.texts))
     if teacher is not None and options.kind == "encoder":
         teacher = teacher.reduced(int(checkpoint.model.config.hidden_size))
     source = make_source(recipe, pairs, make_layout(options, tokeniser, policy, teacher), maker)
@@ -115,9 +115,10 @@ def open_teacher(options: TrainingOptions, pairs: Pairs) -> PooledTeacher | None
     device = "cuda" if options.place.gpus else "cpu"
     encoder = Encoder.load(given.teacher, precision=given.teacher_precision, device=device)
     name = f"{hash_model(given.teacher)} {given.teacher_precision}"
-    fill_pool(folder, name, encoder, pairs.texts, (workers.rank, workers.size))
+    originals = load_pairs(given.teacher_pairs).texts if given.teacher_pairs else None
+    fill_pool(folder, name, encoder, pairs.texts if originals is None else originals, (workers.rank, workers.size))
     workers.agree(None)
-    return open_pool(folder)
+    return teacher_of(folder, originals)
 
 
 def open_twin_maker(options: TrainingOptions) -> TwinMaker | None:
@@ -144,6 +145,7 @@ def describe_inputs(options: TrainingOptions, first_weights: str) -> dict[str, A
         "lexicon": hash_file(join(switching.lexicon, MANIFEST_NAME)) if switching.lexicon else None,
         "protected words": [] if policy is None else read_protected_words(policy),
         "teacher": hash_model(options.teacher.teacher) if options.teacher.teacher else None,
+        "teacher's texts": options.teacher.teacher_pairs,
         "dev": dev.model_dump(mode="json") if dev.dev else None,
         "weights by --gaps": weights if options.gaps.gaps else None,
     }

@@ -116,6 +116,11 @@ class Teacher(StageConfig):
     teacher_precision: Literal["fp32", "bf16", "int8"] = Field(
         "fp32", description="arithmetic of the teacher: fp32, bf16 or int8 (a CPU alone)"
     )
+    teacher_pairs: str = Field(
+        "",
+        description="pairs with the same ids, whose texts the teacher reads in place of these, such as the English "
+        "originals of translations; none: it reads what is trained on",
+    )
     teacher_vectors: str = Field(
         "", description="folder that keeps the teacher's embeddings for later runs; none: they last as long as the run"
     )
@@ -204,6 +209,7 @@ class TrainingOptions:
             "policy": None if policy is None else policy.model_dump(mode="json"),
             "teacher": self.teacher.teacher,
             "teacher_precision": self.teacher.teacher_precision,
+            "teacher_pairs": self.teacher.teacher_pairs,
             "gaps": self.gaps.model_dump(mode="json"),
             "dev": self.dev.model_dump(mode="json"),
         }

@@ -4,10 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from cluster.teacher_pool import SCALE, fill_pool, open_pool
+from cluster.teacher_pool import SCALE, fill_pool, open_pool, teacher_of
 from csgen.errors import InputError
 
-TEXTS = pa.table({"query": ["red", "blue", "red"], "passage": ["a rose", "the sky", "blue"]})
+IDS = {"query_id": ["1", "2", "1"], "passage_id": ["7", "8", "9"]}
+TEXTS = pa.table(IDS | {"query": ["red", "blue", "red"], "passage": ["a rose", "the sky", "blue"]})
+GERMAN = pa.table(IDS | {"query": ["rot", "blau", "rot"], "passage": ["eine Rose", "der Himmel", "blau"]})
 
 
 class CountingEncoder:
@@ -43,36 +45,50 @@ def test_workers_share_the_texts(folder):
     assert sorted(text for encoder in encoders for text in encoder.texts) == ["a rose", "blue", "red", "the sky"]
 
 
+def embed(teacher, table, side):
+    return teacher.embed(table.combine_chunks().to_batches()[0], side)
+
+
 def test_embeddings_are_the_teachers(folder):
     encoder = CountingEncoder()
     fill_pool(folder, "teacher", encoder, TEXTS)
-    texts = ["the sky", "red", "the sky"]
-    assert open_pool(folder).encode(texts) == pytest.approx(encoder.encode(texts), abs=1e-3)
+    expected = encoder.encode(TEXTS["passage"].to_pylist())
+    assert embed(teacher_of(folder, None), TEXTS, "passage") == pytest.approx(expected, abs=1e-3)
+
+
+def test_originals_are_found_by_the_ids_of_their_translations(folder):
+    fill_pool(folder, "teacher", CountingEncoder(), TEXTS)
+    english, german = teacher_of(folder, None), teacher_of(folder, TEXTS)
+    for side in ("query", "passage"):
+        assert (embed(german, GERMAN, side) == embed(english, TEXTS, side)).all()
+
+
+def test_an_id_that_the_originals_lack_is_refused(folder):
+    fill_pool(folder, "teacher", CountingEncoder(), TEXTS)
+    with pytest.raises(InputError, match="a passage that --teacher-pairs lacks"):
+        embed(teacher_of(folder, TEXTS.slice(0, 1)), GERMAN, "passage")
 
 
 def test_a_score_is_twenty_times_the_cosine(folder):
     encoder = CountingEncoder()
     fill_pool(folder, "teacher", encoder, TEXTS)
     queries, passages = (encoder.encode(TEXTS[side].to_pylist()) for side in ("query", "passage"))
-    assert open_pool(folder).score(TEXTS["query"], TEXTS["passage"]) == pytest.approx(
-        SCALE * (queries * passages).sum(axis=1), abs=0.02
-    )
+    expected = SCALE * (queries * passages).sum(axis=1)
+    assert teacher_of(folder, None).score(TEXTS) == pytest.approx(expected, abs=0.02)
 
 
 def test_fewer_directions_keep_what_tells_texts_apart(folder):
     fill_pool(folder, "teacher", CountingEncoder(), TEXTS)
-    whole, reduced = open_pool(folder), open_pool(folder).reduced(3)
-    texts = ["a rose", "blue", "red", "the sky"]
-    assert reduced.encode(texts).shape == (4, 3)
-    assert reduced.encode(texts) @ reduced.encode(texts).T == pytest.approx(
-        whole.encode(texts) @ whole.encode(texts).T, abs=0.02
-    )
+    whole = teacher_of(folder, None)
+    vectors, reduced = (embed(one, TEXTS, "passage") for one in (whole, whole.reduced(3)))
+    assert reduced.shape == (3, 3)
+    assert reduced @ reduced.T == pytest.approx(vectors @ vectors.T, abs=0.02)
 
 
 def test_a_student_that_is_wider_than_its_teacher_is_refused(folder):
     fill_pool(folder, "teacher", CountingEncoder(), TEXTS)
     with pytest.raises(InputError, match=r"have 4 numbers and the encoder's 8"):
-        open_pool(folder).reduced(8)
+        open_pool(folder).leading(8)
 
 
 def test_a_folder_of_another_teacher_is_refused(folder):

@@ -11,6 +11,7 @@ import time
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 import torch
 import yaml
@@ -199,6 +200,22 @@ def test_a_reranker_follows_the_scores_of_a_teacher_encoder(pairs, toys, tmp_pat
     assert read_history(str(tmp_path / "out"))[0]["distil"] > 0
     assert list(kept.glob("*.vectors.npy"))
     assert not (tmp_path / "out" / "_teacher").exists()
+
+
+def test_an_encoder_of_translations_follows_a_teacher_of_their_originals(pairs, toys, tmp_path):
+    translated = str(tmp_path / "translated.parquet")
+    table = sample_table(negatives=2, num_queries=30)
+    for side in ("query", "passage"):
+        shouted = pc.utf8_upper(table.column(side))
+        table = table.set_column(table.column_names.index(side), side, shouted)
+    write_pairs(table, translated)
+    options = {"teacher": toys.encoder("bert"), "teach": 1, "contrastive": 0, "steps": 2}
+    kept = tmp_path / "vectors"
+    assert run("encoder", pairs, toys.encoder("bert", "cls"), tmp_path / "a", **options, teacher_vectors=str(kept)) == 0
+    made = sorted(kept.iterdir())
+    options |= {"teacher_pairs": pairs, "teacher_vectors": str(kept)}
+    assert run("encoder", translated, toys.encoder("bert", "cls"), tmp_path / "b", **options) == 0
+    assert sorted(kept.iterdir()) == made  # it read no other texts
 
 
 def test_the_manifest_names_options_and_inputs_and_hashes_the_files(trained, sample_lexicon, pairs):

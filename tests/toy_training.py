@@ -149,6 +149,9 @@ class HashTeacher:
     def __init__(self, dim=WIDTH):
         self._dim = dim
 
+    def embed(self, pairs, side):
+        return self.encode(pairs.column(side).to_pylist())
+
     def encode(self, texts):
         return np.stack(
             [sum(map(self._direction, text.lower().split()), np.zeros(self._dim)) for text in texts]

@@ -27,7 +27,7 @@ from cluster.training.tokens import (
 from cluster.training.twins import Twins
 from csgen.sources.draws import Words as Hashes
 from csgen.sources.draws import counter, mix
-from csgen.switching.policy import Side
+from csgen.switching.policy import SIDES, Side
 from indexing.models.batches import Batch as Tokens
 
 
@@ -69,9 +69,9 @@ class Layout(Protocol):
 
 
 class Teacher(Protocol):
-    """A teacher encoder: embeddings (num_texts, dim) float32 of texts."""
+    """What embeds the originals of pairs: (num_rows, dim) float32 of the queries or passages of `pairs`."""
 
-    def encode(self, texts: list[str]) -> NDArray[np.float32]: ...
+    def embed(self, pairs: pa.RecordBatch, side: Side) -> NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class TextLayout:
         if self.needs_spans and texts.twins is not None:
             starts = token_starts(encoded.encodings) - len(self.prompt)
             words = find_words(starts, join_spans(self._spans(texts, texts.twins)))
-        teacher = None if self.teacher is None else torch.from_numpy(self.teacher.encode(_originals(texts)))
+        teacher = None if self.teacher is None else _embed_originals(self.teacher, texts)
         return Inputs(encoded.tokens, encoded.num_truncated, words, teacher=teacher)
 
     def _spans(self, texts: ChunkTexts, twins: Twins) -> list[Spans]:
@@ -165,6 +165,6 @@ def _zip(queries: list[str], passages: list[str], width: int) -> list[tuple[str,
     return list(zip((query for query in queries for _ in range(width)), passages, strict=True))
 
 
-def _originals(texts: ChunkTexts) -> list[str]:
-    queries, passages = (texts.originals.column(side).to_pylist() for side in ("query", "passage"))
-    return [*queries[:: texts.width], *passages]
+def _embed_originals(teacher: Teacher, texts: ChunkTexts) -> Tensor:
+    queries, passages = (teacher.embed(texts.originals, side) for side in SIDES)
+    return torch.from_numpy(np.concatenate([queries[:: texts.width], passages]))

@@ -95,7 +95,7 @@ def _load(path: str, kind: Kind) -> tuple[Checkpoint, list[str]]:
 
 
 def find_checkpoint(path: str) -> Path:
-    """The folder of a checkpoint: `path` itself, a carried model's, or where a hub id's files are kept, once fetched."""
+    """The folder of a checkpoint: `path`, a carried model's, or where a hub id's files are kept, once fetched."""
     folder = Path(path)
     if folder.is_dir():
         return folder

@@ -102,8 +102,6 @@ class Bench:
     def options(self, recipe: Recipe, part: str, output: str, **more: Any) -> TrainingOptions:
         chosen = dict.fromkeys(LOSSES[recipe.kind], 0.0) | SHAPE | {"switched": "beside", "seed": self.seed}
         chosen |= {"learning_rate": self.learning_rate, "steps": self.steps, "checkpoint_every": self.steps}
-        if recipe.kind == "base":
-            del chosen["twin_relevance"]
         chosen |= {**recipe.options, **more}
         chosen["micro_batch_size"] = chosen["batch_size"]
         switching: dict[str, Any] = {}

@@ -145,7 +145,7 @@ def describe_inputs(options: TrainingOptions, first_weights: str) -> dict[str, A
         "lexicon": hash_file(join(switching.lexicon, MANIFEST_NAME)) if switching.lexicon else None,
         "protected words": [] if policy is None else read_protected_words(policy),
         "teacher": hash_model(options.teacher.teacher) if options.teacher.teacher else None,
-        "teacher's texts": options.teacher.teacher_pairs,
+        "teacher's texts": options.teacher.teacher_pairs or None,
         "dev": dev.model_dump(mode="json") if dev.dev else None,
         "weights by --gaps": weights if options.gaps.gaps else None,
     }

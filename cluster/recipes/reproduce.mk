@@ -1,0 +1,89 @@
+# make reproduce: the carried models and the experiments, from nothing, each target by a csgen command.
+# What is whole is kept, what was cut off goes on where it stopped. On two cores: some six hours; -j2 uses both.
+#   make reproduce TEACHER=FOLDER LEXICONS=FOLDER R=FOLDER
+R ?= reproduce
+DATA ?= data/debian
+LEXICONS ?= ../shared/data/lexicons#        FreeDict (freedict/eng-XXX.tsv.xz), Open Multilingual Wordnet (omw/en-XX.tsv.xz), MUSE (muse/en-XX.tsv.xz)
+TEACHER ?= sentence-transformers/all-MiniLM-L6-v2# an English encoder: a folder or a hub id
+CSGEN ?= .venv/bin/csgen
+export OMP_NUM_THREADS ?= 1
+
+LANGUAGES := en,de,fr,it,ja,ko,ru,pl,uk,es,cs,da,pt-BR
+SEEN := de,fr,it,ja,ru
+SEEDS ?= 1 2
+PAIRS := $(DATA)/pairs/train.parquet
+
+.PHONY: all base encoders rerankers
+.SECONDARY:
+all: base encoders rerankers
+
+# ---- data
+$(DATA)/manifest.json:
+	$(CSGEN) fetch debian --languages $(LANGUAGES) --output $(DATA)
+$(R)/monolingual.parquet: | $(DATA)/manifest.json
+	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages $(LANGUAGES) --positives-only --output $@
+$(R)/translated.parquet: | $(DATA)/manifest.json
+	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages en,$(SEEN) --mix drawn --output $@
+
+# ---- lexicons: dictionaries with free licences; MUSE's; one learnt from the train split; English synonyms
+$(R)/lexicon/manifest.json:
+	$(CSGEN) lexicon build $(foreach l,deu:de fra:fr ita:it jpn:ja rus:ru,freedict:en-$(lastword $(subst :, ,$l)):$(LEXICONS)/freedict/eng-$(firstword $(subst :, ,$l)).tsv.xz) \
+	  $(foreach l,de fr it ja ru,tsv:en-$l:$(LEXICONS)/omw/en-$l.tsv.xz) --output $(@D)
+$(R)/lexicon-muse/manifest.json:
+	$(CSGEN) lexicon build $(foreach l,de fr it ja ru,muse:en-$l:$(LEXICONS)/muse/en-$l.tsv.xz) --output $(@D)
+$(R)/lexicon-to-english/manifest.json: $(R)/lexicon/manifest.json
+	$(CSGEN) lexicon turn $(<D) --output $(@D)
+
+# ---- the base: own vocabulary, embeddings from co-occurrences, masked language modelling, no parallel signal
+$(R)/blank/model.safetensors: | $(R)/monolingual.parquet
+	$(CSGEN) train blank $(R)/monolingual.parquet --sample-texts 150000 --output $(@D)
+$(R)/base/manifest.json: | $(R)/blank/model.safetensors $(R)/monolingual.parquet
+	$(CSGEN) train base $(R)/monolingual.parquet --config cluster/recipes/base.yaml --model $(R)/blank --output $(@D) --curves plots
+base: $(R)/base/manifest.json
+
+# ---- encoders and rerankers, all of them from the base, with the same number of texts: NAME.SEED
+SWITCH := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 0.5 --switched replace
+TWINS := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 0.5 --switched beside
+FOLLOW := --teacher $(TEACHER) --teacher-precision bf16 --teacher-vectors $(R)/teacher
+
+DATA_translated = $(R)/translated.parquet
+STEPS := 240
+TWIN_STEPS := 160# half of the examples stand there twice, which makes as many texts
+
+OPTIONS_zero-shot :=
+OPTIONS_ml-cs := $(SWITCH)
+OPTIONS_translated :=
+OPTIONS_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
+OPTIONS_ml-cs-twins := $(TWINS) --align-twins 1 --twin-relevance 1
+OPTIONS_ml-cs-mix := $(TWINS) --align-twins 0.1
+OPTIONS_ml-cs-words := $(TWINS) --align-words 0.5 --twin-relevance 1
+OPTIONS_ml-cs-teacher := $(SWITCH) --teach 1 --teach-contrast 1 $(FOLLOW)
+OPTIONS_zero-shot-teacher := --teach 1 --teach-contrast 1 $(FOLLOW)
+OPTIONS_translated-teacher := --teach 1 --teach-contrast 1 $(FOLLOW) --teacher-pairs $(PAIRS)
+OPTIONS_ml-cs-noise := $(SWITCH) --noise 0.1
+OPTIONS_ml-cs-adversarial := $(SWITCH) --adversarial-epsilon 0.1
+OPTIONS_ml-cs-p25 := $(SWITCH) --probability 0.25
+OPTIONS_ml-cs-p75 := $(SWITCH) --probability 0.75
+OPTIONS_ml-cs-p100 := $(SWITCH) --probability 1
+OPTIONS_ml-cs-queries := $(SWITCH) --sides query
+OPTIONS_ml-cs-passages := $(SWITCH) --sides passage
+OPTIONS_ml-cs-phrase := $(SWITCH) --policy phrase --max-words 3 --probability 1
+OPTIONS_bl-cs-de-en := $(SWITCH) --policy bilingual --query-languages de --passage-languages en
+OPTIONS_bl-cs-en-ru := $(SWITCH) --policy bilingual --query-languages en --passage-languages ru
+OPTIONS_bl-cs-ja-fr := $(SWITCH) --policy bilingual --query-languages ja --passage-languages fr
+OPTIONS_bl-cs-it-de := $(SWITCH) --policy bilingual --query-languages it --passage-languages de
+NAMES := $(patsubst OPTIONS_%,%,$(filter OPTIONS_%,$(.VARIABLES)))
+CORE := zero-shot ml-cs ml-cs-scores ml-cs-teacher zero-shot-teacher translated translated-teacher
+
+name = $(basename $(notdir $*))
+seed = $(patsubst .%,%,$(suffix $(notdir $*)))
+pairs = $(if $(filter translated%,$(name)),$(R)/translated.parquet,$(PAIRS))
+steps = $(if $(findstring beside,$(OPTIONS_$(name))),$(TWIN_STEPS),$(STEPS))
+
+$(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.json $(R)/translated.parquet
+	$(CSGEN) train encoder $(pairs) --model $(R)/base --output $(@D) --seed $(seed) --curves plots --quiet \
+	  --negatives 1 --batch-size 64 --micro-batch-size 64 --max-tokens 64 --learning-rate 1e-3 --warmup-steps 40 \
+	  --steps $(steps) --checkpoint-every 60 --keep-checkpoints 1 $(OPTIONS_$(name))
+
+encoders: $(foreach n,$(CORE),$(foreach s,$(SEEDS),$(R)/encoder/$n.$s/manifest.json)) \
+  $(foreach n,$(filter-out $(CORE),$(NAMES)),$(R)/encoder/$n.1/manifest.json)

@@ -15,6 +15,8 @@ from eval.experiment import EncoderSpec, RerankerSpec
 from eval.systems import Scorer
 from eval.units import digest
 
+KEPT_TEXTS = 200_000  # of an encoder: 300 MB at 384 numbers a text
+
 
 def open_model(spec: RerankerSpec | EncoderSpec, path: str) -> Scorer:
     """The scorer of a specification, with the model at `path`: a folder or a hub id."""
@@ -44,17 +46,28 @@ class TextEncoder(Protocol):
 
 
 class EncoderScorer:
-    """The inner products of an encoder's embeddings of queries and passages; each distinct text is encoded once."""
+    """The inner products of an encoder's embeddings of queries and passages.
+
+    Embeddings are kept from call to call, KEPT_TEXTS at most: cells of an experiment share most of their texts.
+    """
 
     def __init__(self, encoder: TextEncoder) -> None:
         self._encoder = encoder
+        self._kept: dict[str, NDArray[np.float32]] = {}
 
     def score(self, pairs: pa.Table) -> NDArray[np.float32]:
         """One inner product a pair; `pairs` has the columns query and passage."""
         embeddings = []
         for side in ("query", "passage"):
             encoded = pc.dictionary_encode(pairs.column(side).combine_chunks())
-            distinct = self._encoder.encode(encoded.dictionary.to_pylist())
-            embeddings.append(distinct[encoded.indices.to_numpy()])
+            embeddings.append(self._embed(encoded.dictionary.to_pylist())[encoded.indices.to_numpy()])
         queries, passages = embeddings
         return np.asarray((queries * passages).sum(axis=1), np.float32)
+
+    def _embed(self, texts: list[str]) -> NDArray[np.float32]:
+        """(texts, dim) of distinct texts, at least one."""
+        if new := [text for text in texts if text not in self._kept]:
+            if len(self._kept) + len(new) > KEPT_TEXTS:
+                self._kept, new = {}, texts
+            self._kept.update(zip(new, self._encoder.encode(new), strict=True))
+        return np.stack([self._kept[text] for text in texts])

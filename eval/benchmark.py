@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from csgen.errors import InputError
@@ -108,27 +109,23 @@ class Benchmark:
     def drawn(self) -> pl.Series | None:
         """The sorted ids of the queries that are measured on; None: those of each cell.
 
-        They are drawn by a hash of the id, so that of two numbers the larger one's hold the smaller one's. Where fewer
-        stand, with a relevant passage, in all languages that take part, it is all of these.
+        Those come first that stand, with a relevant passage, in the most of the languages that take part, so that cells
+        share their queries as far as they can; among equals a hash of the id draws. Of two numbers the larger one's
+        hold the smaller one's.
         """
         if self.num_queries is None:
             return None
         relevant = self.qrels.filter(pl.col("score") > 0)
         ids = relevant["query_id"].unique()
+        stands = pl.Series(np.zeros(len(ids), np.int64))
         for language in filter(self._takes_part, self.query_languages):
-            ids = ids.filter(ids.is_in(self.queries(language)["id"].implode()))
+            stands += ids.is_in(self.queries(language)["id"].implode())
         for language in filter(self._takes_part, self.passage_languages):
             there = relevant.filter(pl.col("passage_id").is_in(self.passages(language)["id"].implode()))
-            ids = ids.filter(ids.is_in(there["query_id"].implode()))
-        if ids.is_empty():
-            raise InputError.at(
-                self.folder,
-                None,
-                f"no query of the split {self.split!r} stands, with a relevant passage, in all languages that take "
-                "part; name fewer languages, or leave out `queries`",
-            )
+            stands += ids.is_in(there["query_id"].implode())
         draws = pl.Series("draw", mix(hash_texts(ids) ^ counter(1)), dtype=pl.UInt64)
-        return pl.DataFrame([ids, draws]).sort("draw", "query_id").head(self.num_queries)["query_id"].sort()
+        order = pl.DataFrame([ids, stands.alias("stands"), draws]).sort(-pl.col("stands"), "draw", "query_id")
+        return order["query_id"].head(self.num_queries).sort()
 
     def _takes_part(self, language: str) -> bool:
         return not self._languages or language in self._languages

@@ -138,7 +138,9 @@ def _list_facts(workshop: Workshop) -> dict[str, str]:
     experiment, facts = workshop.experiment, {}
     for name, benchmark in workshop.benchmarks.items():
         told = benchmark.description
-        drawn = "" if benchmark.drawn is None else f", {len(benchmark.drawn)} queries that stand in all languages"
+        drawn = (
+            "" if benchmark.drawn is None else f", {len(benchmark.drawn)} queries, first those in the most languages"
+        )
         facts[f"data of {name}"] = (
             f"{told['name']}, split {benchmark.split}{drawn}; {told['source']}; licence: {told['licence']}"
         )

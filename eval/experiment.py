@@ -5,7 +5,7 @@ Checks what can be told from the file alone; whether languages and files are the
 
 import difflib
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
@@ -20,6 +20,7 @@ Name = Annotated[
     str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._@ -]*$", description="letters, digits, . _ @ - and blanks")
 ]
 ALL = "all"
+Checked = TypeVar("Checked", bound=StageConfig)
 
 
 class BenchmarkSpec(StageConfig):
@@ -37,8 +38,8 @@ class BenchmarkSpec(StageConfig):
     queries: int | None = Field(
         None,
         ge=1,
-        description="measure on so many queries, drawn by a hash of the id among those that stand, with a relevant "
-        "passage, in all languages that take part; none: on all queries of each cell",
+        description="measure on so many queries, first those that stand, with a relevant passage, in the most of the "
+        "languages that take part, drawn by a hash of the id; none: on all queries of each cell",
     )
 
 
@@ -287,11 +288,16 @@ class Experiment(StageConfig):
 
 def read_experiment(path: str) -> Experiment:
     """The experiment in a YAML file. What is wrong is an InputError with file, line and remedy."""
+    return read_checked(path, Experiment)
+
+
+def read_checked(path: str, model: type[Checked]) -> Checked:
+    """The model in a YAML file. What is wrong is an InputError with file, line and remedy."""
     options = read_yaml(path)
     try:
-        return Experiment.model_validate(options)
+        return model.model_validate(options)
     except ValidationError as error:
-        raise _explain(path, error.errors()[0]) from error
+        raise _explain(path, error.errors()[0], model) from error
 
 
 def locate(path: str, keys: tuple[str | int, ...]) -> int | None:
@@ -315,12 +321,12 @@ def _children(node: Any, key: str | int) -> Iterator[tuple[int, Any]]:
                 yield name.start_mark.line + 1, value
 
 
-def _explain(path: str, detail: Any) -> InputError:
+def _explain(path: str, detail: Any, model: type[StageConfig]) -> InputError:
     keys = detail["loc"]
     line = locate(path, keys)
     place = ".".join(str(key) for key in keys if not isinstance(key, int)) or "the file"
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(keys[-1]), sorted({*_keys(Experiment)}), n=2, cutoff=0.6)
+        near = difflib.get_close_matches(str(keys[-1]), sorted({*_keys(model)}), n=2, cutoff=0.6)
         hint = f"; did you mean {' or '.join(near)}?" if near else ""
         return InputError.at(path, line, f"{keys[-1]}: no such key{hint}")
     if detail["type"] == "missing":

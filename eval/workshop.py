@@ -89,8 +89,8 @@ class Workshop:
 
     def check(self) -> None:
         """Refuse what no run can be made with, and log where less is done than was asked for."""
-        for index, benchmark in enumerate(self.benchmarks.values()):
-            self._check_queries(index, benchmark)
+        for benchmark in self.benchmarks.values():
+            self._tell_queries(benchmark)
         cells = [cell for cells in self.cells.values() for cell in cells]
         languages = {language for cell in cells for language in (*cell.query_languages, *cell.passage_languages)}
         for index, spec in enumerate(self.experiment.systems):
@@ -256,13 +256,10 @@ class Workshop:
                     place = locate(self._path, ("variants", index))
                     raise InputError.at(self._path, place, f"{variant.name}: {error}") from error
 
-    def _check_queries(self, index: int, benchmark: Benchmark) -> None:
-        try:
-            drawn = benchmark.drawn
-        except InputError as error:
-            raise InputError.at(self._path, locate(self._path, ("benchmarks", index, "queries")), str(error)) from error
+    def _tell_queries(self, benchmark: Benchmark) -> None:
+        drawn = benchmark.drawn
         if drawn is not None and benchmark.num_queries is not None and len(drawn) < benchmark.num_queries:
-            told = "%s: only %d of %d queries stand in all languages that take part"
+            told = "%s: there are only %d of the %d queries asked for"
             log.info(told, benchmark.name, len(drawn), benchmark.num_queries)
 
     def _check_translation(self, index: int, spec: ModelSpec, languages: set[str]) -> None:

@@ -152,7 +152,7 @@ def test_fewer_queries_than_asked_for_are_all_of_them_and_are_told_once(evaluate
     evaluate(experiment(benchmarks=[benchmark | {"queries": 4}]))
     code, output, errors = evaluate(experiment(benchmarks=[benchmark | {"queries": 300}]), "--format", "json")
     assert (code, json.loads(output)["new_runs"]) == (0, 0)
-    assert errors == "toy: only 4 of 300 queries stand in all languages that take part\n"
+    assert errors == "toy: there are only 4 of the 300 queries asked for\n"
 
 
 def test_a_missing_run_file_of_the_output_is_made_again(evaluate, experiment, tmp_path):

@@ -87,3 +87,27 @@ $(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.js
 
 encoders: $(foreach n,$(CORE),$(foreach s,$(SEEDS),$(R)/encoder/$n.$s/manifest.json)) \
   $(foreach n,$(filter-out $(CORE),$(NAMES)),$(R)/encoder/$n.1/manifest.json)
+
+# ---- rerankers: each from the encoder of its kind, so that nothing of a lexicon reaches zero-shot
+RELEVANCE := --listwise 0.5 --distil 1 $(FOLLOW)
+R_STEPS := 400
+R_TWIN_STEPS := 267
+RERANKER_zero-shot :=
+RERANKER_ml-cs := $(SWITCH)
+RERANKER_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
+RERANKER_translated := --teacher-pairs $(PAIRS)
+RERANKER_best := $(TWINS) --align-scores 1 --twin-relevance 1
+FROM_zero-shot := zero-shot
+FROM_ml-cs := ml-cs
+FROM_ml-cs-scores := ml-cs
+FROM_translated := translated
+FROM_best := ml-cs-teacher
+RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
+
+r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEPS))
+$(R)/reranker/%/manifest.json: | encoders
+	$(CSGEN) train reranker $(pairs) --model $(R)/encoder/$(FROM_$(name)).$(seed) --output $(@D) --seed $(seed) --curves plots --quiet \
+	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
+	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
+
+rerankers: $(foreach n,$(RERANKERS),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json))

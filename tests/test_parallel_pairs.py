@@ -70,6 +70,22 @@ def test_drawn_gives_each_query_one_language_and_its_passages_one(pairs, collect
     assert set(drawn.select("query_language", "passage_language").rows()) == {(1, 1)}
 
 
+def test_one_gives_each_query_and_its_passages_a_single_language(pairs, collection):
+    found, _ = put(pairs, collection, languages=("en", "de", "it"), mix="one")
+    languages = found.group_by("query_id").agg(pl.col("query_language", "passage_language").unique())
+    assert all(len(asked) == 1 and asked == answered for asked, answered in languages.drop("query_id").rows())
+
+
+def test_one_draws_poor_languages_the_oftener(pairs, collection):
+    counts = {"de": 0, "it": 0}
+    for seed in range(100):
+        found, _ = put(pairs, collection, languages=("de", "it"), mix="one", seed=seed)
+        shared = found.filter(pl.col("query_id").is_in(IDS[:4])).unique("query_id")
+        for language in shared["query_language"]:
+            counts[language] += 1
+    assert counts["it"] / counts["de"] == pytest.approx(6 / 4, rel=0.25)  # one by 4 queries, one by 6
+
+
 def test_the_draws_do_not_depend_on_the_order_of_rows(pairs, collection):
     there, _ = put(pairs, collection, languages=("en", "de", "it"), mix="drawn", seed=3)
     back, _ = put(pairs.reverse(), collection, languages=("en", "de", "it"), mix="drawn", seed=3)

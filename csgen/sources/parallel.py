@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.sources.collection import Collection, join_titles, read_collection
-from csgen.sources.draws import counter, hash_texts, mix
+from csgen.sources.draws import Words, counter, hash_texts, mix
 from csgen.sources.pairs import format_of
 
 ADDRESS = "/"  # between language and id
@@ -34,10 +34,11 @@ class ParallelConfig(StageConfig):
     languages: tuple[str, ...] = Field((), description="languages of queries and passages, e.g. de,it,en")
     query_languages: tuple[str, ...] = Field((), description="languages of queries, in place of --languages")
     passage_languages: tuple[str, ...] = Field((), description="languages of passages, in place of --languages")
-    mix: Literal["same", "drawn"] = Field(
+    mix: Literal["same", "one", "drawn"] = Field(
         "same",
-        description="same: every query in each language, its passages in the query's; drawn: every query draws one "
-        "language, and one for its passages",
+        description="same: every query in each language, its passages in the query's; one: in one language alone, so "
+        "that no text has its translation beside it, poor languages the oftener; drawn: every query draws one "
+        "language, and its passages another",
     )
     positives_only: bool = Field(False, description="leave out negatives: for texts to pre-train on")
     seed: int = Field(0, ge=0, lt=1 << 63, description="seed of all draws, 0 or more")
@@ -46,7 +47,7 @@ class ParallelConfig(StageConfig):
     def _whole(self) -> Self:
         if not (self.languages or (self.query_languages and self.passage_languages)):
             raise ValueError("give --languages, or both --query-languages and --passage-languages")
-        if self.mix == "same" and (self.query_languages or self.passage_languages):
+        if self.mix != "drawn" and (self.query_languages or self.passage_languages):
             raise ValueError("--query-languages and --passage-languages go with --mix drawn")
         if format_of(self.output) != "parquet":
             raise ValueError(f"--output {self.output}: must end in .parquet")
@@ -114,10 +115,13 @@ def _place(rows: pl.DataFrame, queries: pl.DataFrame, passages: pl.DataFrame, co
     positives = rows.filter(pl.col("label") > 0).select("query_id", "passage_id")
     answered = positives.join(passages.select(passage_id="id", passage_language="language"), on="passage_id")
     answered = answered.select("query_id", "passage_language").unique()
-    if config.mix == "same":
+    if config.mix != "drawn":
         chosen = asked.join(
             answered, left_on=["query_id", "query_language"], right_on=["query_id", "passage_language"], how="semi"
-        ).with_columns(passage_language="query_language")
+        )
+        if config.mix == "one":
+            chosen = _draw_poor(chosen, config.seed)
+        chosen = chosen.with_columns(passage_language="query_language")
     else:
         chosen = _draw(asked, "query_language", config.seed).join(
             _draw(answered, "passage_language", config.seed), on="query_id"
@@ -129,10 +133,26 @@ def _place(rows: pl.DataFrame, queries: pl.DataFrame, passages: pl.DataFrame, co
 
 def _draw(known: pl.DataFrame, column: str, seed: int) -> pl.DataFrame:
     """For each query one of the languages that it has, all alike, by the lowest of their hashes."""
-    purpose = 1 if column == "query_language" else 2
+    draws = _hash_draws(known, column, 4 * seed + (1 if column == "query_language" else 2))
+    return _lowest(known.with_columns(draw=pl.Series(draws, dtype=pl.UInt64)), column)
+
+
+def _draw_poor(known: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """For each query one of the languages that it has, each weighing one by the number of its queries."""
+    column = "query_language"
+    uniform = (_hash_draws(known, column, 4 * seed + 3) >> np.uint64(11)).astype(np.float64) / (1 << 53)
+    # The lowest of -log(u) / weight falls on each as often as its weight says: exponential races.
+    waits = pl.lit(pl.Series(-np.log1p(-uniform))) * pl.len().over(column)
+    return _lowest(known.with_columns(draw=waits), column)
+
+
+def _hash_draws(known: pl.DataFrame, column: str, purpose: int) -> Words:
     texts = known.select(pl.concat_str("query_id", column, separator=ADDRESS)).to_series()
-    draws = mix(hash_texts(texts) ^ mix(np.full(len(texts), counter(4 * seed + purpose))))
-    drawn = known.with_columns(draw=pl.Series(draws, dtype=pl.UInt64)).sort("query_id", "draw", column)
+    return mix(hash_texts(texts) ^ mix(np.full(len(texts), counter(purpose))))
+
+
+def _lowest(drawn: pl.DataFrame, column: str) -> pl.DataFrame:
+    drawn = drawn.sort("query_id", "draw", column)
     return drawn.unique("query_id", keep="first", maintain_order=True).drop("draw")
 
 

@@ -21,7 +21,7 @@ all: base encoders rerankers
 $(DATA)/manifest.json:
 	$(CSGEN) fetch debian --languages $(LANGUAGES) --output $(DATA)
 $(R)/monolingual.parquet: | $(DATA)/manifest.json
-	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages $(LANGUAGES) --positives-only --output $@
+	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages $(LANGUAGES) --mix one --positives-only --output $@
 $(R)/translated.parquet: | $(DATA)/manifest.json
 	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages en,$(SEEN) --mix drawn --output $@
 

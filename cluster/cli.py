@@ -69,6 +69,9 @@ COMMANDS = {
     "evaluate": Command(
         "evaluate:evaluate", "measure systems on MoIR, CLIR and MLIR; write tables, plots, a report", ("experiment",)
     ),
+    "claims": Command(
+        "claims:claims", "hold finished evaluations against the paper's ten claims; write a report", ("claims",)
+    ),
     "demo": Command("demo:demo", "run the main job on real input, step by step", ()),
     "verify": Command("verify:verify", "compute an output of csgen switch anew and compare", ("folder",)),
 }  # fmt: skip

@@ -50,17 +50,22 @@ def build_page(results: Results, plots: Sequence[Plot], images: Mapping[str, byt
         ),
         ("reproduce", "How to reproduce", _reproduce(origin)),
     ]
-    links = "".join(f'<li><a href="#{name}">{escape(title)}</a></li>\n' for name, title, _ in sections)
+    return wrap_page(results.name, _lead(results), [(name, title, "".join(parts)) for name, title, parts in sections])
+
+
+def wrap_page(title: str, lead: str, sections: Sequence[tuple[str, str, str]]) -> str:
+    """A whole page: its style, and of each section the name, the title and, as HTML like the lead, the content."""
+    links = "".join(f'<li><a href="#{name}">{escape(heading)}</a></li>\n' for name, heading, _ in sections)
     body = "".join(
-        f'<section id="{name}">\n<h2>{escape(title)}</h2>\n{"".join(parts)}</section>\n'
-        for name, title, parts in sections
+        f'<section id="{name}">\n<h2>{escape(heading)}</h2>\n{content}</section>\n'
+        for name, heading, content in sections
     )
     style = files("eval.reporting").joinpath("page.css").read_text(encoding="utf-8")
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        f"<title>{escape(results.name)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
-        f"<header>\n<h1>{escape(results.name)}</h1>\n{_lead(results)}<nav><ul>\n{links}</ul></nav>\n</header>\n"
+        f"<title>{escape(title)}</title>\n<style>\n{style}</style>\n</head>\n<body>\n"
+        f"<header>\n<h1>{escape(title)}</h1>\n{lead}<nav><ul>\n{links}</ul></nav>\n</header>\n"
         f"<main>\n{body}</main>\n</body>\n</html>\n"
     )
 
@@ -90,7 +95,7 @@ def _measured(results: Results, origin: Origin) -> Iterator[str]:
 def _summary(results: Results) -> Iterator[str]:
     main, *others = (summary_table(results, measure) for measure in results.measures)
     yield html_table(main)
-    yield from (_fold(table.caption.partition(",")[0], html_table(table)) for table in others)
+    yield from (fold(table.caption.partition(",")[0], html_table(table)) for table in others)
     yield from _show_table("Tests of the differences", overall_table(results))
 
 
@@ -100,7 +105,7 @@ def _benchmark(results: Results, benchmark: str, plots: Sequence[Plot], images: 
     grids = "".join(html_table(grid_table(results, benchmark, system, measure)) for system in results.systems)
     yield f"<h3>Languages</h3>\n{_gallery(own, images, 'grid')}"
     if any(plot.kind == "grid" for plot in own):
-        yield _fold("The grids in numbers", grids)
+        yield fold("The grids in numbers", grids)
     yield from _show_table("Every cell, with intervals", cells_table(results, benchmark, measure))
     comparisons = comparisons_table(results, benchmark, measure)
     if comparisons.rows:
@@ -129,21 +134,22 @@ def _reproduce(origin: Origin) -> Iterator[str]:
 def _show_table(title: str, table: Table) -> Iterator[str]:
     """Open if it is short, folded if it is long, nothing if it has no rows."""
     if len(table.rows) > _MOST_OPEN_ROWS:
-        yield _fold(f"{title} ({len(table.rows):,} rows)", html_table(table))
+        yield fold(f"{title} ({len(table.rows):,} rows)", html_table(table))
     elif table.rows:
         yield html_table(table)
 
 
-def _fold(title: str, content: str) -> str:
+def fold(title: str, content: str) -> str:
+    """Content that is shown once the title is opened."""
     return f"<details>\n<summary>{escape(title)}</summary>\n{content}</details>\n"
 
 
 def _gallery(plots: Sequence[Plot], images: Mapping[str, bytes], *kinds: str) -> str:
-    shown = "".join(_image(plot, images[plot.name]) for kind in kinds for plot in plots if plot.kind == kind)
+    shown = "".join(html_image(plot, images[plot.name]) for kind in kinds for plot in plots if plot.kind == kind)
     return f'<div class="plots">\n{shown}</div>\n' if shown else ""
 
 
-def _image(plot: Plot, svg: bytes) -> str:
+def html_image(plot: Plot, svg: bytes) -> str:
     """The plot as an image of its own, so that its ids stay apart from the page's; its title is what it says."""
     data = base64.b64encode(svg).decode("ascii")
     wide = " wide" if plot.figure.get_figwidth() > _WIDE_INCHES else ""

@@ -33,10 +33,10 @@ _LONG_BIN = 10  # characters of a bin's name
 
 @dataclass(frozen=True)
 class Plot:
-    """A figure with its place: `kind` is "grid", "gain", "distance", "bins" or "ranks"."""
+    """A figure with its place: `kind` is "grid", "gain", "distance", "bins" or "ranks", or "claims" of many outputs."""
 
     name: str  # of its files, without an ending
-    kind: Literal["grid", "gain", "distance", "bins", "ranks"]
+    kind: Literal["grid", "gain", "distance", "bins", "ranks", "claims"]
     benchmark: str
     title: str
     figure: "Figure"

@@ -4,7 +4,7 @@ Systems differ in marker and line as well as in colour, so that print in grey re
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import polars as pl
@@ -50,9 +50,14 @@ def new_figure(width: float, height: float) -> "Figure":
 
 def system_looks(results: Results) -> dict[str, Look]:
     """How each system is drawn, in every plot alike: the baseline in grey, every other marker hollow."""
-    coloured = [system for system in results.systems if system != results.baseline]
+    return list_looks(results.systems, results.baseline)
+
+
+def list_looks(systems: Sequence[str], baseline: str = "") -> dict[str, Look]:
+    """The same for any names."""
+    coloured = [system for system in systems if system != baseline]
     looks = {}
-    for k, system in enumerate(results.systems):
+    for k, system in enumerate(systems):
         own = system in coloured
         colour = _COLOURS[coloured.index(system) % len(_COLOURS)] if own else _BASELINE_COLOUR
         fill = "white" if k % 2 else colour

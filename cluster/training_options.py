@@ -19,8 +19,6 @@ Kind = Literal["reranker", "encoder", "base"]
 Recipe = RerankerConfig | EncoderConfig | BaseConfig
 Curves = Literal["plots", "tensorboard"]
 
-CARRIED_BASE = "csgen-base"
-
 _SHARED = {"seed", "preset"}  # the recipe has both: one seed serves all, and the policy's preset has its own name
 
 if TYPE_CHECKING:
@@ -66,9 +64,7 @@ class Place(StageConfig):
         "collection; a file, a folder or a URI",
     )
     split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
-    model: str = Field(
-        CARRIED_BASE, min_length=1, description="folder, hub id or carried model (csgen models) to begin with"
-    )
+    model: str = Field(min_length=1, description="folder, hub id or carried model (csgen models) to begin with")
     output: str = Field(
         min_length=1, description="folder to write, which all workers must see; the same command again goes on in it"
     )

@@ -26,7 +26,7 @@ def models(config: ModelsConfig, terminal: Terminal) -> Report:
         {"name": one.name, "kind": one.kind, "folder": one.folder, "bytes": one.bytes, "languages": list(one.languages)}
         for one in found
     ]
-    return Report(summary, table)
+    return Report(summary, table if found else "none is carried in this version")
 
 
 def pack(config: PackConfig, terminal: Terminal) -> Report:

@@ -31,7 +31,7 @@ class LossData:
     def make(
         cls, collection: str, lexicon: str, languages: Sequence[str], sizes: dict[str, int], folder: str
     ) -> "LossData":
-        """`sizes`: groups of WARM, TRAIN and DEV, and at most as many parallel passages."""
+        """`sizes`: groups of WARM, TRAIN and DEV, and at most twice as many parallel passages."""
         names = ("groups", "parallel")
         groups, parallel = ({part: str(Path(folder, f"{name}-{part}.parquet")) for part in sizes} for name in names)
         used = pl.Series("query_id", [], pl.String)
@@ -42,7 +42,7 @@ class LossData:
             pairs.filter(pl.col("query_id").is_in(wanted.implode())).write_parquet(groups[part])
             used = wanted
             answers = pairs.filter(pl.col("label") > 0)["passage_id"].unique()
-            translate_passages(collection, languages, answers, size).write_parquet(parallel[part])
+            translate_passages(collection, languages, answers, 2 * size).write_parquet(parallel[part])
         if not lexicon:
             lexicon = str(Path(folder, "lexicon"))
             build_lexicon(LexiconBuildConfig.from_options({"sources": ("sample",), "output": lexicon}))

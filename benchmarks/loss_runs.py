@@ -100,7 +100,11 @@ class Bench:
     trained: dict[str, Checkpoint] = field(default_factory=dict)
 
     def options(self, recipe: Recipe, part: str, output: str, **more: Any) -> TrainingOptions:
-        chosen = dict.fromkeys(LOSSES[recipe.kind], 0.0) | SHAPE | {"switched": "beside", "seed": self.seed}
+        chosen = (
+            dict.fromkeys(LOSSES[recipe.kind], 0.0)
+            | SHAPE
+            | {"switched": "beside", "switched_share": 1.0, "seed": self.seed}
+        )
         chosen |= {"learning_rate": self.learning_rate, "steps": self.steps, "checkpoint_every": self.steps}
         chosen |= {**recipe.options, **more}
         chosen["micro_batch_size"] = chosen["batch_size"]
@@ -151,8 +155,8 @@ class Yardstick:
 
     @classmethod
     def make(cls, bench: Bench, recipe: Recipe) -> "Yardstick":
-        """The recipe's losses at the dev split; all examples are switched, alike for all seeds."""
-        more = {"batch_size": DEV_BATCH, "switched_share": 1.0, "seed": 0}
+        """The recipe's losses at the dev split, whose examples are switched alike for all seeds."""
+        more = {"batch_size": DEV_BATCH, "seed": 0}
         options = bench.options(recipe, DEV, "unused", **more)
         source = open_run(options).run.source
         return cls(options, source, tuple(source.steps(0, source.order.steps_per_epoch)))

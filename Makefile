@@ -4,7 +4,7 @@ PYTHON := $(shell for p in python3.13 python3.12 python3.11 python3; do \
 BIN := .venv/bin
 INSTALLED := .venv/.installed
 
-.PHONY: demo test check format clean clean-cache
+.PHONY: demo test check format clean clean-cache reproduce
 demo: $(INSTALLED)
 	$(BIN)/csgen demo
 
@@ -17,6 +17,9 @@ check: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest
+
+reproduce: $(INSTALLED) # the models and experiments of cluster/recipes, in hours; goes on where it stopped
+	$(MAKE) -f cluster/recipes/reproduce.mk
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -27,7 +27,6 @@ from workload import describe_machine
 
 from cluster.training.gradients import Robustness
 from cluster.training_options import Kind, Teacher
-from indexing.models.carried import BASE
 from indexing.models.checkpoint import Checkpoint
 
 log = logging.getLogger(__name__)
@@ -237,7 +236,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--losses", nargs="+", default=(), help="these alone, e.g. distil margin")
-    parser.add_argument("--model", default=BASE, help="to begin with: a folder or a carried model")
+    parser.add_argument("--model", required=True, help="to begin with: a folder or a hub id")
     parser.add_argument("--collection", default="data/debian", help="a parallel collection with pairs/SPLIT.parquet")
     parser.add_argument("--lexicon", default="", help="to switch by; none: the sample")
     parser.add_argument("--languages", nargs="+", default=("de", "fr", "it", "ja", "ru"))

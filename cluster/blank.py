@@ -22,10 +22,12 @@ from transformers import PreTrainedTokenizerFast, XLMRobertaConfig, XLMRobertaFo
 
 from csgen.config import StageConfig
 from csgen.errors import InputError
+from csgen.manifest import Manifest, describe_files
 from csgen.sources.draws import counter, hash_texts, mix
 
 log = logging.getLogger(__name__)
 
+STAGE = "blank"
 BOS, PAD, EOS, UNKNOWN, MASK = "<s>", "<pad>", "</s>", "<unk>", "<mask>"
 WINDOW = 5  # pieces on each side; one at distance d counts 1 / d
 CONTEXT_POWER = 0.75  # of the contexts' counts, which keeps rare ones from looking informative
@@ -67,10 +69,10 @@ class BlankConfig(StageConfig):
         return self
 
 
-def make_blank(config: BlankConfig, texts: pl.DataFrame) -> dict[str, Any]:
-    """Write tokenizer and weights into `config.output`; returns what to tell of them.
+def make_blank(config: BlankConfig, texts: pl.DataFrame, inputs: dict[str, Any]) -> dict[str, Any]:
+    """Write tokenizer, weights and manifest into `config.output`; returns what to tell of them.
 
-    `texts`: language and text. The same texts in any order give the same vocabulary.
+    `texts`: language and text; the same ones in any order give the same vocabulary. `inputs`: hashes of their files.
     """
     sample = draw_sample(texts, config)
     log.info("vocabulary of %d pieces from %d texts", config.vocabulary, len(sample))
@@ -96,8 +98,9 @@ def make_blank(config: BlankConfig, texts: pl.DataFrame) -> dict[str, Any]:
     folder.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(folder)
     wrap(tokenizer, config.max_tokens).save_pretrained(folder)
+    files = sorted(file.name for file in folder.iterdir() if file.is_file())
     ids = tokenizer.encode_batch_fast(sample["text"].to_list()[:CHUNK_TEXTS])
-    return {
+    counts = {
         "pieces": size,
         "parameters": sum(p.numel() for p in model.parameters()),
         "languages": {
@@ -105,6 +108,11 @@ def make_blank(config: BlankConfig, texts: pl.DataFrame) -> dict[str, Any]:
         },
         "pieces a text": round(float(np.mean([len(one.ids) for one in ids])), 1),
     }
+    identity = config.model_dump(mode="json", exclude={"output"})
+    Manifest(
+        stage=STAGE, config=identity, inputs=inputs, counts=counts, files=describe_files(config.output, files)
+    ).write(config.output)
+    return counts
 
 
 def draw_sample(texts: pl.DataFrame, config: BlankConfig) -> pl.DataFrame:

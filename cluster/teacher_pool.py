@@ -5,19 +5,19 @@ A folder holds segments of text hashes and vectors, which are memory-mapped, of 
 
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
-import pyarrow.compute as pc
 import xxhash
 from numpy.typing import NDArray
 
 from csgen.errors import InputError
 from csgen.files import exists, join, list_files, open_input, replace_file
-from csgen.sources.draws import Words
+from csgen.sources.draws import Words, hash_column, hash_texts
 from csgen.switching.policy import SIDES, Side
 
 log = logging.getLogger(__name__)
@@ -60,14 +60,14 @@ class Pool:
             found[own] = segment[places[own, 1]]
         return found
 
-    def leading(self, dim: int) -> Vectors:
-        """(self.dim, dim): the directions that hold most of the texts' embeddings."""
+    def leading(self, dim: int, hashes: Words) -> Vectors:
+        """(self.dim, dim): the directions that hold most of some texts' embeddings; of many, the first by hash."""
         if dim > self.dim:
             raise InputError(
                 f"the teacher's embeddings have {self.dim} numbers and the encoder's {dim}: give a teacher that has as "
                 "many or more"
             )
-        vectors = self.find(self.hashes[:FIT_TEXTS]).astype(np.float64)
+        vectors = self.find(np.unique(hashes)[:FIT_TEXTS]).astype(np.float64)
         values, directions = np.linalg.eigh(vectors.T @ vectors)
         kept = directions[:, ::-1][:, :dim]
         signs = np.where(kept[np.abs(kept).argmax(axis=0), np.arange(dim)] < 0, -1.0, 1.0)
@@ -83,22 +83,22 @@ class Pool:
 class PooledTeacher:
     """A teacher's embeddings of the texts of pairs, or of other texts with the same ids, such as English originals.
 
-    `text_hashes`: by hash of an id, sorted, that of its text; None: texts stand for themselves. `directions`, (pool's
-    dim, dim), brings embeddings to the student's size.
+    `own`: hashes of the run's texts, whatever else the pool holds. `text_hashes`: by hash of an id, sorted, that of its
+    text; None: texts stand for themselves. `directions`, (pool's dim, dim), brings embeddings to the student's size.
     """
 
     pool: Pool
+    own: Words
     text_hashes: Mapping[Side, tuple[Words, Words]] | None = None
     directions: Vectors | None = None
 
     def embed(self, pairs: pa.RecordBatch, side: Side) -> Vectors:
         """(num_rows, dim) of unit length: of each row's query or passage."""
         if self.text_hashes is None:
-            hashes = _hash_column(pairs.column(side))
+            hashes = _hashes_of(pairs, side)
         else:
             ids, texts = self.text_hashes[side]
-            wanted = _hash_column(pairs.column(f"{side}_id"))
-            hashes = texts[_look_up(ids, wanted, f"a {side} that --teacher-pairs lacks")]
+            hashes = texts[_look_up(ids, _hashes_of(pairs, f"{side}_id"), f"a {side} that --teacher-pairs lacks")]
         found = self.pool.find(hashes)
         return found if self.directions is None else _unit(found @ self.directions)
 
@@ -112,19 +112,18 @@ class PooledTeacher:
 
     def reduced(self, dim: int) -> "PooledTeacher":
         """The same brought to `dim` numbers."""
-        return self if dim == self.pool.dim else replace(self, directions=self.pool.leading(dim))
+        return self if dim == self.pool.dim else replace(self, directions=self.pool.leading(dim, self.own))
 
 
-def teacher_of(folder: str, originals: pa.Table | None) -> PooledTeacher:
-    """Looks up what `fill_pool` left in a folder; `originals`: pairs whose texts stand for others of the same ids."""
-    if originals is None:
-        return PooledTeacher(open_pool(folder))
-    return PooledTeacher(open_pool(folder), {side: _map_ids(originals, side) for side in SIDES})
+def teacher_of(folder: str, texts: pa.Table, *, by_ids: bool = False) -> PooledTeacher:
+    """Looks up what `fill_pool` left in a folder of the pairs `texts`; `by_ids`: they stand for others of these ids."""
+    own = np.concatenate([_hashes_of(texts, side) for side in SIDES])
+    return PooledTeacher(open_pool(folder), own, {side: _map_ids(texts, side) for side in SIDES} if by_ids else None)
 
 
 def _map_ids(pairs: pa.Table, side: Side) -> tuple[Words, Words]:
-    ids, first = np.unique(_hash_column(pairs.column(f"{side}_id")), return_index=True)
-    return ids, _hash_column(pairs.column(side).take(pa.array(first)))
+    ids, first = np.unique(_hashes_of(pairs, f"{side}_id"), return_index=True)
+    return ids, _hashes_of(pairs, side)[first]
 
 
 def _look_up(known: Words, wanted: Words, lacking: str) -> NDArray[np.int64]:
@@ -134,25 +133,26 @@ def _look_up(known: Words, wanted: Words, lacking: str) -> NDArray[np.int64]:
     return at
 
 
-def fill_pool(folder: str, name: str, encoder: Embeds, texts: pa.Table, share: tuple[int, int] = (0, 1)) -> None:
+def fill_pool(
+    folder: str, name: str, load: Callable[[], Embeds], texts: pa.Table, share: tuple[int, int] = (0, 1)
+) -> None:
     """Embed the queries and passages of `texts` that the folder lacks; `name` tells teachers apart.
 
-    `share`: worker and number of workers, each of whom takes its part of the texts.
+    `load` gives the teacher, and is called where something is lacking. `share`: worker and number of workers, each of
+    whom takes its part of the texts.
     """
-    _refuse_other_teacher(folder, name)
-    known = _load(folder)[0] if exists(join(folder, ABOUT)) else np.zeros(0, np.uint64)
-    missing = {text: _hash(text) for text in _distinct(texts)}
-    lacking = np.isin(np.fromiter(missing.values(), np.uint64, len(missing)), known, invert=True)
-    todo = [
-        item for item, lacks in zip(missing.items(), lacking, strict=True) if lacks and item[1] % share[1] == share[0]
-    ]
-    todo.sort(key=lambda item: item[1])
-    with replace_file(join(folder, ABOUT)) as stream:
-        stream.write(json.dumps({"teacher": name}).encode() + b"\n")
+    known = _load(folder)[0] if _belongs_to(folder, name) else np.zeros(0, np.uint64)
+    distinct = pl.concat(pl.Series("text", texts.column(side)) for side in SIDES).unique()
+    todo = pl.DataFrame({"text": distinct, "hash": pl.Series(hash_texts(distinct), dtype=pl.UInt64)})
+    todo = todo.filter(pl.col("hash") % share[1] == share[0]).sort("hash")
+    todo = todo.filter(pl.Series(np.isin(todo["hash"].to_numpy(), known, invert=True)))
+    if todo.is_empty():
+        return
+    encoder = load()
     for first in range(0, len(todo), BLOCK_TEXTS):
         block = todo[first : first + BLOCK_TEXTS]
-        hashes = np.array([key for _, key in block], np.uint64)
-        vectors = encoder.encode([text for text, _ in block]).astype(np.float16)
+        hashes = block["hash"].to_numpy()
+        vectors = encoder.encode(block["text"].to_list()).astype(np.float16)
         stem = join(folder, xxhash.xxh3_64_hexdigest(hashes.tobytes()))
         for ending, array in ((".vectors.npy", vectors), (".hashes.npy", hashes)):  # the hashes make it count
             with replace_file(stem + ending) as stream:
@@ -175,33 +175,21 @@ def _load(folder: str) -> tuple[Words, tuple[NDArray[np.float16], ...], NDArray[
     return hashes[order], segments, np.concatenate(places)[order] if places else np.zeros((0, 2), np.int64)
 
 
-def _refuse_other_teacher(folder: str, name: str) -> None:
+def _belongs_to(folder: str, name: str) -> bool:
+    """Whether the folder holds this teacher's embeddings; a new one becomes its own, another's is refused."""
     path = join(folder, ABOUT)
     if not exists(path):
-        return
+        with replace_file(path) as stream:
+            stream.write(json.dumps({"teacher": name}).encode() + b"\n")
+        return False
     with open_input(path) as stream:
-        found = json.loads(stream.read())["teacher"]
-    if found != name:
-        raise InputError(f"{folder} holds another teacher's embeddings: give another --teacher-vectors")
+        if json.loads(stream.read())["teacher"] != name:
+            raise InputError(f"{folder} holds another teacher's embeddings: give another --teacher-vectors")
+    return True
 
 
-def _distinct(texts: pa.Table) -> Iterator[str]:
-    for batch in texts.to_batches():
-        for side in ("query", "passage"):
-            yield from pc.unique(batch.column(side)).to_pylist()
-
-
-def _hash(text: str) -> int:
-    return xxhash.xxh3_64_intdigest(text.encode())
-
-
-def _hash_column(texts: pa.Array | pa.ChunkedArray) -> Words:
-    """Of each distinct text once."""
-    encoded = pc.dictionary_encode(texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts)
-    distinct = encoded.dictionary.to_pylist()
-    hashes = np.fromiter(map(_hash, distinct), np.uint64, len(distinct))
-    found: Words = hashes[encoded.indices.to_numpy()]
-    return found
+def _hashes_of(pairs: pa.Table | pa.RecordBatch, column: str) -> Words:
+    return hash_column(pl.Series("text", pairs.column(column)))
 
 
 def _unit(vectors: Vectors) -> Vectors:

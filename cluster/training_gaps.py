@@ -13,7 +13,7 @@ from cluster.training.schedules import weigh_gaps
 from cluster.training_options import Gaps, Place, TrainingOptions
 from csgen.errors import InputError
 from csgen.files import join
-from csgen.sources.pairs import LANGUAGE_COLUMNS, MAX_ROWS, describe_input, find_files, read_shard
+from csgen.sources.pairs import BATCH_ROWS, LANGUAGE_COLUMNS, MAX_ROWS, describe_input, find_files, read_shard
 from csgen.sources.parquet import read_rows
 from csgen.sources.rows import PAIR_KINDS, refuse
 from csgen.switching.policy import SIDES
@@ -21,7 +21,6 @@ from eval.results import RESULTS_NAME, Results
 
 log = logging.getLogger(__name__)
 
-BATCH_ROWS = 1 << 16
 Weights = dict[str, float]
 
 

@@ -9,7 +9,6 @@ import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -35,9 +34,9 @@ from cluster.training_models import (
     start_model,
 )
 from cluster.training_options import TrainingOptions
-from cluster.training_output import CHECKPOINTS, Ending, check_output, find_inputs, finish
+from cluster.training_output import CHECKPOINTS, Ending, check_output, claim_output, find_inputs, finish
 from cluster.training_pairs import TEACHER_VECTORS, are_large, lay_out_pairs, open_pairs, remove_spools
-from cluster.training_report import HISTORY, History
+from cluster.training_report import History
 from csgen.files import hash_file, join
 from csgen.lexicon.lemmas import lexicon_table
 from csgen.manifest import MANIFEST_NAME, Manifest
@@ -64,7 +63,7 @@ class OpenedRun:
 
 
 def open_run(options: TrainingOptions, laid_out: str | None = None) -> OpenedRun:
-    """Load pairs, model and lexicon; what does not fit together is an InputError. Writes nothing.
+    """Load pairs, model and lexicon; what does not fit together is an InputError. Writes a teacher's embeddings alone.
 
     `laid_out`: the folder that holds the pairs; None: they are read into memory.
     """
@@ -76,12 +75,18 @@ def open_run(options: TrainingOptions, laid_out: str | None = None) -> OpenedRun
     maker = open_twin_maker(options)
     policy = None if maker is None else maker.policy
     objective = make_objective(options, checkpoint, policy)
-    identity = describe_inputs(options, hash_weights(checkpoint.model)) | {"tokens of an input": max_tokens}
+    originals = load_pairs(options.teacher.teacher_pairs) if options.teacher.teacher_pairs else None
+    identity = describe_inputs(options, hash_weights(checkpoint.model)) | {
+        "tokens of an input": max_tokens,
+        "teacher's texts": None if originals is None else originals.content,
+    }
     tokeniser = make_tokeniser(checkpoint, max_tokens)
-    teacher = open_teacher(options, pairs)
-    if teacher is not None and pairs.scores is None and getattr(recipe, "distil", 0) + getattr(recipe, "margin", 0):
+    teacher = None
+    if options.teaches or (options.distils and options.teacher.teacher and pairs.scores is None):
+        teacher = open_teacher(options, pairs if originals is None else originals)
+    if teacher is not None and options.distils and pairs.scores is None:
         pairs = replace(pairs, scores=teacher.score(pairs.texts))
-    if teacher is not None and options.kind == "encoder":
+    if teacher is not None and options.teaches:
         teacher = teacher.reduced(int(checkpoint.model.config.hidden_size))
     source = make_source(recipe, pairs, make_layout(options, tokeniser, policy, teacher), maker)
     threads = torch.get_num_threads()
@@ -102,23 +107,16 @@ def _measure(dev: DevSet | None, objective: Any, tokeniser: Tokeniser, device: t
     return dev.measure(score_with_encoder(objective.model, tokeniser, device))
 
 
-def open_teacher(options: TrainingOptions, pairs: Pairs) -> PooledTeacher | None:
-    """The teacher's embeddings of all texts; what the pool lacks is made first, by all workers together."""
-    given = options.teacher
-    if not given.teacher:
-        return None
-    workers, folder = Workers.current(), given.teacher_vectors
-    if not folder:
-        folder = join(options.place.output, TEACHER_VECTORS)
-        Path(options.place.output).mkdir(parents=True, exist_ok=True)
-        Path(options.place.output, HISTORY).touch()  # which says whose folder it is
+def open_teacher(options: TrainingOptions, read: Pairs) -> PooledTeacher:
+    """The teacher's embeddings of what it reads; what the pool lacks is made first, by all workers together."""
+    given, workers = options.teacher, Workers.current()
+    folder = given.teacher_vectors or str(claim_output(options) / TEACHER_VECTORS)
     device = "cuda" if options.place.gpus else "cpu"
-    encoder = Encoder.load(given.teacher, precision=given.teacher_precision, device=device)
+    load = partial(Encoder.load, given.teacher, precision=given.teacher_precision, device=device)
     name = f"{hash_model(given.teacher)} {given.teacher_precision}"
-    originals = load_pairs(given.teacher_pairs).texts if given.teacher_pairs else None
-    fill_pool(folder, name, encoder, pairs.texts if originals is None else originals, (workers.rank, workers.size))
+    fill_pool(folder, name, load, read.texts, (workers.rank, workers.size))
     workers.agree(None)
-    return teacher_of(folder, originals)
+    return teacher_of(folder, read.texts, by_ids=bool(given.teacher_pairs))
 
 
 def open_twin_maker(options: TrainingOptions) -> TwinMaker | None:
@@ -145,7 +143,6 @@ def describe_inputs(options: TrainingOptions, first_weights: str) -> dict[str, A
         "lexicon": hash_file(join(switching.lexicon, MANIFEST_NAME)) if switching.lexicon else None,
         "protected words": [] if policy is None else read_protected_words(policy),
         "teacher": hash_model(options.teacher.teacher) if options.teacher.teacher else None,
-        "teacher's texts": options.teacher.teacher_pairs or None,
         "dev": dev.model_dump(mode="json") if dev.dev else None,
         "weights by --gaps": weights if options.gaps.gaps else None,
     }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field, create_model, model_validator
 
-from cluster.training.config import BaseConfig, EncoderConfig, RerankerConfig
+from cluster.training.config import BaseConfig, EncoderConfig, RankingConfig, RerankerConfig
 from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.files import is_local
@@ -162,9 +162,9 @@ class TrainingOptions:
         self.switching.to_policy(self.recipe.seed)
         if self.recipe.select and not self.dev.dev:
             raise InputError(f"--select {self.recipe.select}: there are no figures without --dev: give a collection")
-        if self._teaches(self.recipe) and not self.teacher.teacher:
+        if self.teaches and not self.teacher.teacher:
             raise InputError("--teach, --teach-contrast: give --teacher, the encoder to follow")
-        if self.teacher.teacher and not (self._teaches(self.recipe) or self._distils(self.recipe)):
+        if self.teacher.teacher and not (self.teaches or self.distils):
             raise InputError("--teacher: nothing follows it; give --teach, --teach-contrast, --distil or --margin")
         if not self.switching.lexicon:
             self._refuse_twin_options()
@@ -175,13 +175,15 @@ class TrainingOptions:
                 "for so many; give fewer workers or a smaller --micro-batch-size"
             )
 
-    @staticmethod
-    def _teaches(recipe: Recipe) -> bool:
-        return isinstance(recipe, EncoderConfig) and bool(recipe.teach or recipe.teach_contrast)
+    @property
+    def teaches(self) -> bool:
+        """Whether a teacher's embeddings are followed."""
+        return isinstance(self.recipe, EncoderConfig) and bool(self.recipe.teach or self.recipe.teach_contrast)
 
-    @staticmethod
-    def _distils(recipe: Recipe) -> bool:
-        return not isinstance(recipe, BaseConfig) and bool(recipe.distil or recipe.margin)
+    @property
+    def distils(self) -> bool:
+        """Whether scores are followed: the pairs' own, or a teacher's."""
+        return isinstance(self.recipe, RankingConfig) and bool(self.recipe.distil or self.recipe.margin)
 
     def _refuse_twin_options(self) -> None:
         """Options that say something of twins are refused where there can be none; a preset's are let pass."""

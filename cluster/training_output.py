@@ -50,6 +50,14 @@ def check_output(options: TrainingOptions) -> None:
     check_curves(options.place.curves)
 
 
+def claim_output(options: TrainingOptions) -> Path:
+    """The output folder, made where it is missing and marked as an unfinished run's."""
+    folder = Path(options.place.output)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / HISTORY).touch()
+    return folder
+
+
 def finish(options: TrainingOptions, inputs: Mapping[str, Any], ending: Ending) -> Manifest:
     """Write card, curves and, last of all, the manifest; `inputs` as `find_inputs` gave them before."""
     folder = options.place.output
@@ -99,6 +107,9 @@ def find_inputs(options: TrainingOptions) -> dict[str, Any]:
         inputs["lexicon_manifest"] = _hash_manifest(options.switching.lexicon, 0)
     if options.teacher.teacher:
         inputs["teacher_manifest"] = _hash_manifest(options.teacher.teacher, 0)
+    if options.teacher.teacher_pairs:
+        read = describe_input(options.teacher.teacher_pairs).files
+        inputs["teacher_pairs"] = {path: {"xxh3_128": hash_file(path)} for path in read}
     if options.gaps.gaps:
         report = find_report(options.gaps.gaps)
         inputs["gaps"] = {report: {"xxh3_128": hash_file(report)}}

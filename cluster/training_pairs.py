@@ -6,13 +6,12 @@ Knows no Ray: `map_parts` says where the parts are written.
 import logging
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from cluster.training.examples import Pairs, load_pairs
 from cluster.training.spool import MapParts, open_spool, spool_pairs
 from cluster.training_options import TrainingOptions
-from cluster.training_report import HISTORY
+from cluster.training_output import claim_output
 from csgen.files import fingerprint, join
 
 log = logging.getLogger(__name__)
@@ -31,8 +30,7 @@ def lay_out_pairs(options: TrainingOptions, inputs: Mapping[str, Any], map_parts
     """The folder with the pairs laid out for all workers; what a run that was killed left is taken where it fits."""
     place = options.place
     folder = join(place.output, SPOOL)
-    Path(place.output).mkdir(parents=True, exist_ok=True)
-    Path(place.output, HISTORY).touch()  # which says whose folder it is
+    claim_output(options)
     log.info("laying the pairs out in %s, until the run ends", folder)
     spool_pairs(
         place.pairs,

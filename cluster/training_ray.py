@@ -23,7 +23,7 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from cluster.training_job import work
 from cluster.training_options import TrainingOptions
-from cluster.training_output import Ending, check_output, find_inputs, finish
+from cluster.training_output import Ending, check_output, claim_output, find_inputs, finish
 from cluster.training_pairs import lay_out_pairs, remove_spools
 from cluster.training_report import HISTORY
 from csgen.errors import CsgenError, InputError
@@ -50,9 +50,7 @@ def run_on_ray(options: TrainingOptions, show: ShowStep) -> Manifest:
         raise InputError(
             f"--workers {place.workers} --gpus 1: this machine has {gpus} GPUs that Ray sees; give no more workers"
         )
-    folder = Path(place.output).absolute()
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / HISTORY).touch()  # which says whose folder it is
+    folder = claim_output(options).absolute()
     (folder / FAILURE).unlink(missing_ok=True)
     absolute = options.with_output(str(folder))
     resources = _resources(place.workers, place.gpus)

@@ -1,6 +1,7 @@
 """The manifest of an output: what made it, and a hash of each file. Written last: its presence means complete."""
 
 import json
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -38,6 +39,15 @@ class Manifest(BaseModel):
                 return cls.model_validate_json(stream.read())
             except ValueError as error:
                 raise InputError(f"{path}: not a manifest: {error}") from error
+
+
+def list_changes(earlier: Mapping[str, Any], now: Mapping[str, Any], show: Callable[[Any], str] = repr) -> list[str]:
+    """What differs between two identities, by name, as messages say it."""
+    return [
+        f"{name} was {show(earlier.get(name))}, is {show(now.get(name))}"
+        for name in sorted({*earlier, *now})
+        if earlier.get(name) != now.get(name)
+    ]
 
 
 def describe_files(folder: str, names: list[str]) -> dict[str, dict[str, Any]]:

@@ -27,7 +27,7 @@ from csgen.files import (
 from csgen.hashing import ContentHash, HashingFile
 from csgen.lexicon.lemmas import lexicon_table
 from csgen.lexicon.table import Table
-from csgen.manifest import MANIFEST_NAME, Manifest
+from csgen.manifest import MANIFEST_NAME, Manifest, list_changes
 from csgen.planning import SAMPLE_ROWS, sample_pairs, solve_for_target
 from csgen.schema import SWITCHES, pair_schema
 from csgen.sources.pairs import Shard, describe_input, list_shards, normalise, read_shard
@@ -293,12 +293,7 @@ def _begin_or_resume(job: SwitchJob) -> None:
         return
     with open_input(path) as stream:
         earlier = json.loads(stream.read())
-    changes = [
-        f"{name} was {earlier.get(name)!r}, is {identity.get(name)!r}"
-        for name in sorted({*earlier, *identity})
-        if earlier.get(name) != identity.get(name)
-    ]
-    if changes:
+    if changes := list_changes(earlier, identity):
         raise InputError(
             f"{job.config.output}: holds an unfinished job that differs: {'; '.join(changes)}; "
             f"remove it (rm -r {job.config.output}) or give another --output"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from csgen.errors import CsgenError, InputError
 from csgen.files import find_file
-from csgen.sources.draws import counter, hash_texts, mix
+from csgen.sources.draws import counter, hash_column, mix
 from eval.benchmark import Reading
 from eval.pool import ScorePool
 from eval.settings import Cell
@@ -81,7 +81,7 @@ class RandomOrder:
 def _draw(pairs: pl.DataFrame, seed: int) -> pl.Series:
     """A draw in [0, 1) for each row's query and passage, of 24 bits: what a float32 tells apart."""
     salt = np.uint64(mix(np.full(1, counter(seed + 1)))[0])
-    drawn = mix(mix(_hash_column(pairs["query_id"]) ^ salt) ^ _hash_column(pairs["passage_id"]))
+    drawn = mix(mix(hash_column(pairs["query_id"]) ^ salt) ^ hash_column(pairs["passage_id"]))
     return pl.Series((drawn >> np.uint64(40)) / 2.0**24, dtype=pl.Float64)
 
 
@@ -178,12 +178,4 @@ def _join_texts(found: pl.DataFrame, reading: Reading, translate: Translate) -> 
 
 
 def _hashed(name: str) -> pl.Expr:
-    return pl.col(name).map_batches(lambda texts: pl.Series(_hash_column(texts), dtype=pl.UInt64), pl.UInt64)
-
-
-def _hash_column(texts: pl.Series) -> NDArray[np.uint64]:
-    """XXH3-64 of each text, computed once for each distinct one."""
-    distinct = texts.unique()
-    hashes = pl.DataFrame({"text": distinct, "hash": pl.Series(hash_texts(distinct), dtype=pl.UInt64)})
-    frame = texts.rename("text").to_frame()
-    return frame.join(hashes, on="text", how="left", maintain_order="left")["hash"].to_numpy()
+    return pl.col(name).map_batches(lambda texts: pl.Series(hash_column(texts), dtype=pl.UInt64), pl.UInt64)

@@ -12,6 +12,8 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 from cluster.blank import WINDOW, WORD_SCALE, BlankConfig, count_neighbours, draw_sample, factorise, learn_vocabulary
 from cluster.cli import main
 from csgen.errors import InputError
+from csgen.files import hash_file
+from csgen.manifest import Manifest
 from csgen.sources.parquet import write_pairs
 
 LANGUAGES = ("en", "de", "ru")
@@ -37,6 +39,13 @@ def blank(pairs, tmp_path_factory):
     folder = str(tmp_path_factory.mktemp("blank") / "model")
     assert main(["train", "blank", pairs, "--output", folder, *SMALL, "--quiet"]) == 0
     return folder
+
+
+def test_a_manifest_hashes_its_files_and_those_of_the_pairs(blank, pairs):
+    manifest = Manifest.read(blank)
+    assert (manifest.stage, manifest.counts["pieces"]) == ("blank", 400)
+    assert {"model.safetensors", "tokenizer.json", "config.json"} <= {*manifest.files}
+    assert manifest.inputs == {pairs: {"xxh3_128": hash_file(pairs)}}
 
 
 def test_transformers_loads_it_as_a_masked_language_model(blank):

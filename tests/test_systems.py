@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_collection import write_collection
+from toy_scorer import TotalLengths
 
 from csgen.errors import CsgenError, InputError
 from eval.benchmark import Benchmark
@@ -34,18 +35,6 @@ def ranking(run, query_id):
 
 def reranker_of(scorer, folder, key):
     return PairReranker(PooledScorer(scorer, key, ScorePool(str(folder), 1 << 30)))
-
-
-class Lengths:
-    """Scores a pair by the number of characters of both texts, and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def score(self, pairs):
-        rows = [(row["query"], row["passage"]) for row in pairs.to_pylist()]
-        self.asked += rows
-        return np.array([len(query) + len(passage) for query, passage in rows], np.float32)
 
 
 def test_the_oracle_puts_the_relevant_candidate_first_and_keeps_the_others_order(reading):
@@ -107,14 +96,14 @@ def test_hits_of_another_language_become_candidates_by_their_ids(benchmark):
 
 
 def test_a_scorer_sees_the_texts_of_the_cells_languages(reading, tmp_path):
-    scorer = Lengths()
+    scorer = TotalLengths()
     run = reranker_of(scorer, tmp_path, "lengths").rerank(reading, run_of(("q0", "p1", 1.0)))
     assert scorer.asked == [("Haus", "a green garden")]
     assert run.rows() == [("q0", "p1", 18.0)]
 
 
 def test_a_pair_of_texts_is_scored_once_for_all_settings(benchmark, tmp_path):
-    scorer = Lengths()
+    scorer = TotalLengths()
     reranker = reranker_of(scorer, tmp_path, "lengths")
     candidates = run_of(*((f"q{q}", f"p{p}", 1.0) for q in range(4) for p in range(4)))
     languages = ("de", "en", "it")
@@ -129,7 +118,7 @@ def test_a_pair_of_texts_is_scored_once_for_all_settings(benchmark, tmp_path):
 
 def test_scores_come_from_the_pool_in_another_process_too(reading, tmp_path):
     for _ in range(2):
-        scorer = Lengths()
+        scorer = TotalLengths()
         run = reranker_of(scorer, tmp_path, "lengths").rerank(reading, run_of(("q0", "p1", 1.0)))
     assert scorer.asked == []
     assert run.rows() == [("q0", "p1", 18.0)]

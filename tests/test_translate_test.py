@@ -2,11 +2,11 @@
 
 import json
 
-import numpy as np
 import polars as pl
 import pytest
 import yaml
 from toy_collection import write_collection
+from toy_scorer import TotalLengths
 
 from cluster.cli import main
 from csgen.errors import InputError
@@ -78,22 +78,10 @@ def test_a_lexicon_out_of_english_is_refused_with_the_way_out(sample_lexicon):
         Translator(sample_lexicon)
 
 
-class Lengths:
-    """Scores a pair by its characters, and remembers what it was asked."""
-
-    def __init__(self):
-        self.asked = []
-
-    def score(self, pairs):
-        rows = [(row["query"], row["passage"]) for row in pairs.to_pylist()]
-        self.asked += rows
-        return np.array([len(query) + len(passage) for query, passage in rows], np.float32)
-
-
 def test_a_model_sees_both_sides_of_a_pair_in_english(words_only, tmp_path):
     benchmark = Benchmark("toy", write_collection(tmp_path / "toy"), "test")
     reading = benchmark.read(multilingual_cell("xx-all", ("de", "en"), "2", "en", seed=1))
-    scorer = Lengths()
+    scorer = TotalLengths()
     reranker = PairReranker(
         PooledScorer(scorer, "lengths", ScorePool(str(tmp_path / "pool"), 1 << 30)), Translator(words_only).translate
     )

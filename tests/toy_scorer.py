@@ -1,4 +1,4 @@
-"""A scorer of pairs for tests: the number of characters, each pair that it is asked written to a file."""
+"""Scorers of pairs for tests: by numbers of characters, with what they were asked in a file or in a list."""
 
 from pathlib import Path
 
@@ -18,3 +18,15 @@ class Lengths:
 
 def make(log):
     return Lengths(log)
+
+
+class TotalLengths:
+    """Scores a pair by the characters of both texts, and remembers what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    def score(self, pairs):
+        rows = [(row["query"], row["passage"]) for row in pairs.to_pylist()]
+        self.asked += rows
+        return np.array([len(query) + len(passage) for query, passage in rows], np.float32)

@@ -1,6 +1,5 @@
 """Queries, their positives, and the passages that negatives come from, as tables whose rows are their numbers."""
 
-import tempfile
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,13 +12,11 @@ from csgen.errors import InputError
 from csgen.sources.collection import join_titles, read_collection
 from csgen.sources.draws import Words, hash_texts, mix
 from csgen.sources.duplicates import find_near_duplicates
-from csgen.sources.pairs import list_shards, normalise, read_shard
-from csgen.sources.rows import refuse
+from csgen.sources.pairs import stream_pairs
 from csgen.sources.splits import group_rows
 
 QUERY = ["query_id", "query_language", "query"]
 PASSAGE = ["passage_id", "passage_language", "passage"]
-BATCH_ROWS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -65,9 +62,7 @@ class Mine:
 
 def read_pairs(path: str, split: str, language: str) -> pl.DataFrame:
     """All pairs at a path, in any form that `csgen.sources.pairs` reads. A bad row is refused."""
-    with tempfile.TemporaryDirectory() as folder:
-        shards = list_shards(normalise(path, folder, refuse, split, language), BATCH_ROWS)
-        batches = [batch for shard in shards for batch in read_shard(shard, BATCH_ROWS, refuse)]
+    batches = list(stream_pairs(path, split=split, language=language))
     if not batches:
         raise InputError.at(path, None, "holds no rows")
     frame = pl.from_arrow(pa.Table.from_batches(batches))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from csgen.errors import InputError
 from csgen.files import exists, filesystem, fingerprint, hash_file, join, open_input, replace_file
-from csgen.manifest import MANIFEST_NAME, Manifest, describe_files
+from csgen.manifest import MANIFEST_NAME, Manifest, describe_files, list_changes
 
 STAGE = "checkpoint"
 MODEL, OPTIMISER, STATE = "model.pt", "optimiser.pt", "state.json"
@@ -126,12 +126,7 @@ class Checkpoints:
 
     def _refuse_changes(self, folder: str) -> None:
         then, now = Manifest.read(folder).config, _plain(self.identity)
-        changes = [
-            f"{name} was {_brief(then.get(name))}, is {_brief(now.get(name))}"
-            for name in sorted({*then, *now})
-            if then.get(name) != now.get(name)
-        ]
-        if changes:
+        if changes := list_changes(then, now, _brief):
             raise InputError(
                 f"{self.folder}: holds a run that differs: {'; '.join(changes)}; "
                 f"set it back, remove the folder (rm -r {self.folder}) or give another --output"

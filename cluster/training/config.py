@@ -138,21 +138,26 @@ class TrainingConfig(StageConfig):
         return self.model_dump(mode="json", exclude=free)
 
 
-class RerankerConfig(TrainingConfig):
+class RankingConfig(TrainingConfig):
+    """What rerankers and encoders share: the weight of each loss of groups and their twins, 0 for none."""
+
+    distil: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL to a teacher's scores (the pairs' column score)"
+    )
+    margin: float = Field(0.0, ge=0, description="weight, 0 or more, of squared error of margins against the teacher's")
+    align_scores: float = Field(
+        0.0, ge=0, description="weight, 0 or more, of KL between a group's scores and its twin's"
+    )
+
+
+class RerankerConfig(RankingConfig):
     """Training of a reranker; the weight of each loss, 0 for none."""
 
     pointwise: float = Field(
         0.0, ge=0, description="weight, 0 or more, of binary cross-entropy of each pair (the paper's)"
     )
     listwise: float = Field(1.0, ge=0, description="weight, 0 or more, of softmax cross-entropy within a group")
-    distil: float = Field(
-        0.0, ge=0, description="weight, 0 or more, of KL to a teacher's scores (the pairs' column score)"
-    )
-    margin: float = Field(0.0, ge=0, description="weight, 0 or more, of squared error of margins against the teacher's")
     temperature: float = Field(1.0, gt=0, description="temperature of --distil and --align-scores, above 0")
-    align_scores: float = Field(
-        0.0, ge=0, description="weight, 0 or more, of KL between a group's scores and its twin's"
-    )
     twin_relevance: float = Field(
         1.0, ge=0, description="weight, 0 or more, of the relevance losses on twins beside the original"
     )
@@ -172,26 +177,19 @@ class RerankerConfig(TrainingConfig):
         return self
 
 
-class EncoderConfig(TrainingConfig):
+class EncoderConfig(RankingConfig):
     """Training of an encoder; the weight of each loss, 0 for none."""
 
     contrastive: float = Field(
         1.0, ge=0, description="weight, 0 or more, of InfoNCE against the batch's and the given negatives"
     )
     temperature: float = Field(0.05, gt=0, description="temperature of --contrastive and of scores, above 0")
-    distil: float = Field(
-        0.0, ge=0, description="weight, 0 or more, of KL to a teacher's scores (the pairs' column score)"
-    )
-    margin: float = Field(0.0, ge=0, description="weight, 0 or more, of squared error of margins against the teacher's")
     distil_temperature: float = Field(1.0, gt=0, description="temperature of --distil and --align-scores, above 0")
     teach: float = Field(
         0.0, ge=0, description="weight, 0 or more, of 1 - cosine to a teacher encoder's embedding of the original"
     )
     teach_contrast: float = Field(
         0.0, ge=0, description="weight, 0 or more, of finding that embedding among the batch's"
-    )
-    align_scores: float = Field(
-        0.0, ge=0, description="weight, 0 or more, of KL between a group's scores and its twin's"
     )
     align_twins: float = Field(
         0.0, ge=0, description="weight, 0 or more, of contrast of queries with their twins (ContrastiveMix)"

@@ -3,7 +3,6 @@
 Knows rows and ids; nothing of batches, tokens or models. The same rows give the same groups, whatever their order.
 """
 
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 from csgen.errors import InputError
 from csgen.hashing import ContentHash
 from csgen.sources.draws import Words, counter, hash_texts, mix
-from csgen.sources.pairs import Shard, list_shards, normalise, read_shard
+from csgen.sources.pairs import stream_pairs
 from csgen.sources.rows import OnBadRow, refuse
 
 Rows = NDArray[np.int64]
@@ -27,7 +26,6 @@ TEXT_SCHEMA = pa.schema([(name, pa.string()) for name in TEXT_COLUMNS])
 FACTS = {
     "query_hashes": "<u8", "passage_hashes": "<u8", "keys": "<u8", "labels": "<f4", "scores": "<f4", "lengths": "<i4",
 }  # fmt: skip
-BATCH_ROWS = 1 << 16
 UNFILLED = -1
 MAX_ATTEMPTS = 100  # at filling a place with a passage of another query
 
@@ -76,25 +74,17 @@ def load_pairs(path: str, *, split: str = "train", language: str = "en", on_bad_
     several workers share, there is `cluster.training.spool`.
     """
     digest, facts = ContentHash(), []
-    with tempfile.TemporaryDirectory() as folder:
-        shards = list_shards(normalise(path, folder, on_bad_row, split, language), BATCH_ROWS)
 
-        def texts() -> Iterator[pa.RecordBatch]:
-            for batch in read_batches(shards, on_bad_row):
-                digest.update(batch)
-                facts.append(describe_rows(batch))
-                yield batch.select(TEXT_COLUMNS)
+    def texts() -> Iterator[pa.RecordBatch]:
+        for batch in stream_pairs(path, split=split, language=language, on_bad_row=on_bad_row):
+            digest.update(batch)
+            facts.append(describe_rows(batch))
+            yield batch.select(TEXT_COLUMNS)
 
-        table = pa.Table.from_batches(texts(), TEXT_SCHEMA)
+    table = pa.Table.from_batches(texts(), TEXT_SCHEMA)
     if not facts:
         raise InputError.at(path, None, "no good row in it")
     return _join(table, pl.concat(facts), digest.hexdigest())
-
-
-def read_batches(shards: Sequence[Shard], on_bad_row: OnBadRow = refuse) -> Iterator[pa.RecordBatch]:
-    """The rows of some shards, in the batches over which `Pairs.content` is taken."""
-    for shard in shards:
-        yield from read_shard(shard, BATCH_ROWS, on_bad_row)
 
 
 def pair_hashes(queries: Words, passages: Words) -> Words:

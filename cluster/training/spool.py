@@ -19,7 +19,6 @@ import pyarrow as pa
 from numpy.lib.format import write_array_header_1_0
 
 from cluster.training.examples import (
-    BATCH_ROWS,
     FACTS,
     TEXT_COLUMNS,
     TEXT_SCHEMA,
@@ -28,13 +27,12 @@ from cluster.training.examples import (
     code_languages,
     describe_rows,
     index_queries,
-    read_batches,
 )
 from csgen.errors import InputError
 from csgen.files import replace_file
 from csgen.hashing import ContentHash
 from csgen.schema import PAIR_COLUMNS
-from csgen.sources.pairs import Shard, list_shards, normalise
+from csgen.sources.pairs import BATCH_ROWS, Shard, list_shards, normalise, read_shard
 from csgen.sources.rows import refuse
 
 NOTE = "spool.json"  # written last: without it, the folder is not whole
@@ -103,7 +101,8 @@ def write_part(job: SpoolJob, index: int) -> Part:
     num_rows, languages, has_scores = 0, set[str](), True
     with replace_file(job.path(index)) as stream, ExitStack() as opened:
         writer: Any = None
-        for batch in read_batches(job.parts[index]):
+        batches = (batch for shard in job.parts[index] for batch in read_shard(shard, BATCH_ROWS, refuse))
+        for batch in batches:
             facts = describe_rows(batch)
             columns = [*batch.columns, *(column.to_arrow() for column in facts)]
             rows = pa.RecordBatch.from_arrays(columns, [*batch.schema.names, *facts.columns])

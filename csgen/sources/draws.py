@@ -26,6 +26,14 @@ def counter(number: int) -> np.uint64:
     return np.uint64(number * GOLDEN & _MASK)
 
 
+def hash_column(texts: pl.Series) -> Words:
+    """`hash_texts` of a column in which texts come again: each distinct one is hashed once."""
+    distinct = texts.unique()
+    hashes = pl.DataFrame({"text": distinct, "hash": pl.Series(hash_texts(distinct), dtype=pl.UInt64)})
+    frame = texts.rename("text").to_frame()
+    return frame.join(hashes, on="text", how="left", maintain_order="left")["hash"].to_numpy()
+
+
 def hash_texts(texts: pl.Series) -> Words:
     """XXH3-64 of every text's UTF-8 bytes; no nulls."""
     return np.fromiter((xxhash.xxh3_64_intdigest(text.encode()) for text in texts), np.uint64, len(texts))

@@ -3,6 +3,7 @@
 A shard is the unit of restart: the same files and the same `rows_per_shard` always give the same shards.
 """
 
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,7 +15,7 @@ from csgen.files import COMPRESSIONS, exists, is_folder, list_files
 from csgen.schema import PAIR_COLUMNS, REQUIRED_COLUMNS, pair_schema
 from csgen.sources.joins import find_joined, join_pairs, joined_form
 from csgen.sources.parquet import open_parquet, read_rows
-from csgen.sources.rows import PAIR_KINDS, Kinds, OnBadRow, accepts
+from csgen.sources.rows import PAIR_KINDS, Kinds, OnBadRow, accepts, refuse
 from csgen.sources.text import Tsv, json_head, json_lines, read_lines, tsv_header
 from csgen.sources.triples import PREFIX, find_triples, read_text_triples
 
@@ -23,6 +24,7 @@ NOT_PAIRS = {"manifest.json", "collection.json", "rejects.jsonl"}  # what csgen 
 LANGUAGE_COLUMNS = ("query_language", "passage_language")
 NO_END = -1
 MAX_ROWS = 1 << 62
+BATCH_ROWS = 1 << 16  # where all rows are read at once
 
 
 @dataclass(frozen=True)
@@ -130,6 +132,15 @@ def count_rows(path: str) -> int | None:
         with open_parquet(whole.path) as opened:
             num_rows += opened.metadata.num_rows
     return num_rows
+
+
+def stream_pairs(
+    path: str, *, split: str = "train", language: str = "en", on_bad_row: OnBadRow = refuse
+) -> Iterator[pa.RecordBatch]:
+    """All rows at `path` in order, BATCH_ROWS at most at a time; `split` and `language` are `normalise`'s."""
+    with tempfile.TemporaryDirectory() as folder:
+        for shard in list_shards(normalise(path, folder, on_bad_row, split, language), BATCH_ROWS):
+            yield from read_shard(shard, BATCH_ROWS, on_bad_row)
 
 
 def read_shard(shard: Shard, batch_rows: int, on_bad_row: OnBadRow) -> Iterator[pa.RecordBatch]:

@@ -24,6 +24,7 @@ from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.manifest import Manifest, describe_files
 from csgen.sources.draws import counter, hash_texts, mix
+from indexing.models.checkpoint import find_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -45,6 +46,9 @@ class BlankConfig(StageConfig):
     )
     split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
     output: str = Field(min_length=1, description="folder to write")
+    tokenizer: str | None = Field(
+        None, description="folder, hub id or carried model whose vocabulary is taken; none: one is learnt"
+    )
     vocabulary: int = Field(20_000, ge=300, le=1_000_000, description="pieces of the vocabulary, 300 to 1000000")
     layers: int = Field(4, ge=1, le=96, description="layers, 1 to 96")
     width: int = Field(192, ge=8, le=8192, description="numbers of a hidden state, 8 to 8192, a multiple of --heads")
@@ -72,11 +76,15 @@ class BlankConfig(StageConfig):
 def make_blank(config: BlankConfig, texts: pl.DataFrame, inputs: dict[str, Any]) -> dict[str, Any]:
     """Write tokenizer, weights and manifest into `config.output`; returns what to tell of them.
 
-    `texts`: language and text; the same ones in any order give the same vocabulary. `inputs`: hashes of their files.
+    `texts`: language and text, in any order. `inputs`: hashes of their files. With `tokenizer` the same input gives the
+    same bytes; without, tokenizers' trainer adds up in an order that differs from run to run, and where pieces tie,
+    another one may be chosen (https://github.com/huggingface/tokenizers/issues/1794).
     """
     sample = draw_sample(texts, config)
-    log.info("vocabulary of %d pieces from %d texts", config.vocabulary, len(sample))
-    tokenizer = learn_vocabulary(sample["text"].to_list(), config)
+    tokenizer = take_vocabulary(config.tokenizer) if config.tokenizer else None
+    if tokenizer is None:
+        log.info("vocabulary of %d pieces from %d texts", config.vocabulary, len(sample))
+        tokenizer = learn_vocabulary(sample["text"].to_list(), config)
     torch.manual_seed(config.seed)
     size = tokenizer.get_vocab_size()
     model = XLMRobertaForMaskedLM(
@@ -156,6 +164,28 @@ def learn_vocabulary(texts: list[str], config: BlankConfig) -> Tokenizer:
         special_tokens=[(BOS, tokenizer.token_to_id(BOS)), (EOS, tokenizer.token_to_id(EOS))],
     )  # fmt: skip
     return tokenizer
+
+
+def take_vocabulary(path: str) -> Tokenizer:
+    """The tokenizer of another model; it must have XLM-R's special tokens at XLM-R's places."""
+    file = find_tokenizer(path)
+    tokenizer = Tokenizer.from_file(str(file))
+    for place, token in enumerate((BOS, PAD, EOS, UNKNOWN)):
+        if tokenizer.token_to_id(token) != place:
+            raise InputError.at(str(file), None, f"{token} is not its piece {place}: expected XLM-R's layout")
+    if tokenizer.token_to_id(MASK) is None:
+        raise InputError.at(str(file), None, f"has no {MASK}, which masked language modelling needs")
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
+
+
+def find_tokenizer(path: str) -> Path:
+    """The file of a model's fast tokenizer."""
+    file = find_checkpoint(path) / "tokenizer.json"
+    if not file.is_file():
+        raise InputError.at(str(file), None, "is missing: --tokenizer takes a model with a fast tokenizer")
+    return file
 
 
 def wrap(tokenizer: Tokenizer, max_tokens: int) -> PreTrainedTokenizerFast:

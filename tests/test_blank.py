@@ -116,3 +116,30 @@ def test_a_vocabulary_that_does_not_hold_the_characters_is_refused():
 def test_an_output_that_is_there_is_refused(blank, pairs, capsys):
     assert main(["train", "blank", pairs, "--output", blank, *SMALL]) == 2
     assert "exists: remove it" in capsys.readouterr().err
+
+
+def test_with_a_given_vocabulary_the_same_input_gives_the_same_bytes(blank, pairs, tmp_path):
+    for name in "ab":
+        options = [*SMALL, "--tokenizer", blank, "--quiet"]
+        assert main(["train", "blank", pairs, "--output", str(tmp_path / name), *options]) == 0
+    files = sorted(file.name for file in (tmp_path / "a").iterdir() if file.name != "manifest.json")
+    assert [hash_file(str(tmp_path / "a" / name)) for name in files] == [
+        hash_file(str(tmp_path / "b" / name)) for name in files
+    ]
+    assert hash_file(str(tmp_path / "a" / "tokenizer.json")) == hash_file(f"{blank}/tokenizer.json")
+
+
+def test_a_given_vocabulary_is_among_the_inputs(blank, pairs, tmp_path):
+    output = str(tmp_path / "model")
+    assert main(["train", "blank", pairs, "--output", output, *SMALL, "--tokenizer", blank, "--quiet"]) == 0
+    hashes = Manifest.read(output).inputs
+    assert hashes[f"tokenizer {blank}"] == {"xxh3_128": hash_file(f"{blank}/tokenizer.json")}
+
+
+def test_a_vocabulary_in_another_layout_is_refused(pairs, tmp_path, capfd):
+    from tokenizers import Tokenizer, models
+
+    Tokenizer(models.WordLevel({"<unk>": 0}, unk_token="<unk>")).save(str(tmp_path / "tokenizer.json"))
+    arguments = ["train", "blank", pairs, "--output", str(tmp_path / "model"), "--tokenizer", str(tmp_path)]
+    assert main(arguments) == 2
+    assert "<s> is not its piece 0: expected XLM-R's layout" in capfd.readouterr().err

@@ -5,7 +5,7 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from cluster.blank import BlankConfig, make_blank
+from cluster.blank import BlankConfig, find_tokenizer, make_blank
 from cluster.terminal import Report, Terminal
 from csgen.errors import InputError
 from csgen.files import exists, hash_file
@@ -22,8 +22,11 @@ def blank(config: BlankConfig, terminal: Terminal) -> Report:
 
 
 def hash_inputs(config: BlankConfig) -> dict[str, Any]:
-    """The hash of each file of the pairs."""
-    return {path: {"xxh3_128": hash_file(path)} for path in describe_input(config.pairs, config.split).files}
+    """The hash of each file of the pairs, and of the vocabulary that is taken."""
+    paths = {path: path for path in describe_input(config.pairs, config.split).files}
+    if config.tokenizer:
+        paths[f"tokenizer {config.tokenizer}"] = str(find_tokenizer(config.tokenizer))
+    return {name: {"xxh3_128": hash_file(path)} for name, path in paths.items()}
 
 
 def read_texts(config: BlankConfig) -> pl.DataFrame:

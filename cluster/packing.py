@@ -7,6 +7,7 @@ import torch
 from pydantic import Field
 from safetensors.torch import load_file, save_file
 
+from cluster.model_card import CARD
 from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.files import hash_file, refuse_finished
@@ -22,6 +23,7 @@ class PackConfig(StageConfig):
     """Options of `csgen pack`."""
 
     model: str = Field(min_length=1, description="folder of a trained model, as csgen train writes it")
+    card: str | None = Field(None, description="model card to give it in place of its own")
     output: str = Field(min_length=1, description="folder to write")
 
 
@@ -31,15 +33,19 @@ def pack(config: PackConfig) -> Manifest:
     refuse_finished(config.output)
     if not (source / WEIGHTS).is_file():
         raise InputError.at(config.model, None, f"has no {WEIGHTS}: give a folder that csgen train has finished")
+    if config.card and not Path(config.card).is_file():
+        raise InputError.at(config.card, None, "no such file: --card is a model card in Markdown")
     names = sorted({file.relative_to(source) for form in KEPT for file in source.glob(form)})
     names = [name for name in names if name.as_posix() not in LEFT_OUT and not name.parts[0].startswith(("_", "."))]
     for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(source / name, target / name)
+    if config.card:
+        shutil.copyfile(config.card, target / CARD)
     weights = load_file(source / WEIGHTS)
     halves = {name: _halve(name, value) for name, value in weights.items()}
     save_file(halves, target / WEIGHTS, metadata={"format": "pt"})
-    files = [name.as_posix() for name in names] + [WEIGHTS]
+    files = sorted({*(name.as_posix() for name in names), WEIGHTS, *([CARD] if config.card else [])})
     made_from = source / MANIFEST_NAME
     manifest = Manifest(
         stage=STAGE, config={"precision": "float16"},

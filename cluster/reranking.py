@@ -23,6 +23,7 @@ from eval.experiment import EncoderSpec, RerankerSpec
 from eval.pool import ScorePool
 from eval.systems import PooledScorer, Scorer
 from eval.trec import check_run, rank_run, read_run, write_run
+from indexing.models.carried import ENCODER, RERANKER
 
 Scores = NDArray[np.float32]
 RunShards = Callable[["RerankJob", list[int]], Iterable[tuple[int, Scores]]]
@@ -32,7 +33,9 @@ class RerankConfig(StageConfig):
     """Options of `csgen rerank`."""
 
     candidates: str = Field(min_length=1, description="TREC run whose passages are put in a new order; may be a URI")
-    model: str = Field(min_length=1, description="folder or hub id of a reranker or an encoder")
+    model: str = Field(
+        "", description="folder, hub id or carried model of a reranker or an encoder; none: the carried one of --kind"
+    )
     kind: Literal["reranker", "encoder"] = Field(
         "reranker",
         description="reranker: scores query and passage together; encoder: inner product of their embeddings",
@@ -48,6 +51,10 @@ class RerankConfig(StageConfig):
     pairs_per_shard: int = Field(20_000, ge=1, description="pairs that one task scores, about; 1 or more")
     workers: int | None = Field(None, ge=1, description="CPUs for local Ray, 1 or more; none: all; 1: without Ray")
     output: str = Field(min_length=1, description="TREC run to write, plain or .gz; may be a URI")
+
+    @property
+    def model_path(self) -> str:
+        return self.model or (RERANKER if self.kind == "reranker" else ENCODER)
 
 
 @dataclass(frozen=True)
@@ -85,7 +92,7 @@ def open_job(config: RerankConfig) -> RerankJob:
     )
     run = numbered.select("query_id", "passage_id", "query", "passage")
     bounds = _cut(run["query_id"], config.pairs_per_shard)
-    return RerankJob(config, hash_model(config.model), run, query_texts, passage_texts, bounds)
+    return RerankJob(config, hash_model(config.model_path), run, query_texts, passage_texts, bounds)
 
 
 def _number_texts(name: str, documents: pl.DataFrame, ranked: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
@@ -99,7 +106,7 @@ def run_shard(job: RerankJob, index: int) -> tuple[int, Scores]:
     part = job.run.slice(job.bounds[index], job.bounds[index + 1] - job.bounds[index])
     texts = pl.DataFrame({"query": job.queries.gather(part["query"]), "passage": job.passages.gather(part["passage"])})
     config = job.config
-    scorer = _open_scorer(config.kind, config.model, config.precision, config.max_tokens)
+    scorer = _open_scorer(config.kind, config.model_path, config.precision, config.max_tokens)
     if not config.scores:
         return index, scorer.score(texts.to_arrow())
     key = f"{config.kind}-{job.model_hash}-{config.precision}"

@@ -14,6 +14,7 @@ from csgen.config import StageConfig
 from csgen.errors import InputError
 from csgen.files import is_local
 from csgen.switching.policy import Policy
+from indexing.models.carried import BASE
 
 Kind = Literal["reranker", "encoder", "base"]
 Recipe = RerankerConfig | EncoderConfig | BaseConfig
@@ -64,7 +65,7 @@ class Place(StageConfig):
         "collection; a file, a folder or a URI",
     )
     split: str = Field("train", min_length=1, description="qrels of a BEIR folder or a collection to make pairs of")
-    model: str = Field(min_length=1, description="folder, hub id or carried model (csgen models) to begin with")
+    model: str = Field(BASE, min_length=1, description="folder, hub id or carried model (csgen models) to begin with")
     output: str = Field(
         min_length=1, description="folder to write, which all workers must see; the same command again goes on in it"
     )

@@ -55,7 +55,7 @@ def test_pairs_have_the_columns_of_the_schema_and_four_negatives_a_query(tmp_pat
     pairs = pl.read_parquet(tmp_path / "out/pairs/train.parquet")
     assert pairs.columns == pair_schema([*pairs.columns]).names
     assert pairs["label"].mean() == 0.2
-    assert summary.pairs == {"train": len(pairs)}
+    assert summary.pairs == {"train": len(pairs), "half": len(pairs) // 2}
 
 
 def test_the_manifest_names_every_file_but_itself(tmp_path: Path) -> None:
@@ -207,3 +207,11 @@ def test_the_cache_is_in_the_users_cache_folder(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     fetch(FetchConfig.from_options({"source": "debian", "output": str(tmp_path / "out")}))
     assert asked == [str(tmp_path / "cache/csgen/apt")]
+
+
+def test_the_halves_of_the_sample_share_no_query(tmp_path: Path) -> None:
+    fetch_sample_to(tmp_path / "out")
+    trained = pl.read_parquet(tmp_path / "out/pairs/half.parquet")["query_id"].unique()
+    judged = read_collection(str(tmp_path / "out")).qrels("other-half")["query_id"].unique()
+    assert (len(trained), len(judged)) == (30, 30)
+    assert not judged.is_in(trained.implode()).any()

@@ -53,6 +53,22 @@ def test_the_manifest_hashes_what_was_packed(toys, tmp_path):
     assert (manifest.stage, "model.safetensors" in manifest.files) == ("pack", True)
 
 
+def test_a_given_card_stands_in_place_of_its_own(toys, tmp_path):
+    (tmp_path / "card.md").write_text("# Ours\n")
+    output = tmp_path / "packed"
+    card = str(tmp_path / "card.md")
+    assert main(["pack", toys.encoder("bert"), "--card", card, "--output", str(output)]) == 0
+    assert (output / "README.md").read_text() == "# Ours\n"
+    assert Manifest.read(str(output)).files["README.md"]["bytes"] == len("# Ours\n")
+
+
+def test_a_card_that_is_not_there_is_named(toys, tmp_path, capsys):
+    arguments = ["pack", toys.encoder("bert"), "--card", "none.md", "--output", str(tmp_path / "packed")]
+    assert main(arguments) == 2
+    assert "none.md: no such file" in capsys.readouterr().err
+    assert not (tmp_path / "packed").exists()
+
+
 def test_weights_beyond_float16_are_refused(toys, tmp_path):
     toys.copy(toys.encoder("bert"), tmp_path / "model")
     weights = load_file(tmp_path / "model" / "model.safetensors")

@@ -11,11 +11,13 @@ export OMP_NUM_THREADS ?= 1
 
 LANGUAGES := en,de,fr,it,ja,ko,ru,pl,uk,es,cs,da,pt-BR
 SEEN := de,fr,it,ja,ru
+SEEN_WORDS := de fr it ja ru
 SEEDS ?= 1 2
 PAIRS := $(DATA)/pairs/train.parquet
 
 .PHONY: all base encoders rerankers
 .SECONDARY:
+.SECONDEXPANSION:
 all: base encoders rerankers
 
 # ---- data
@@ -29,9 +31,12 @@ $(R)/translated.parquet: | $(DATA)/manifest.json
 # ---- lexicons: dictionaries with free licences; MUSE's; one learnt from the train split; English synonyms
 $(R)/lexicon/manifest.json:
 	$(CSGEN) lexicon build $(foreach l,deu:de fra:fr ita:it jpn:ja rus:ru,freedict:en-$(lastword $(subst :, ,$l)):$(LEXICONS)/freedict/eng-$(firstword $(subst :, ,$l)).tsv.xz) \
-	  $(foreach l,de fr it ja ru,tsv:en-$l:$(LEXICONS)/omw/en-$l.tsv.xz) --output $(@D)
+	  $(foreach l,$(SEEN_WORDS),tsv:en-$l:$(LEXICONS)/omw/en-$l.tsv.xz) --output $(@D)
 $(R)/lexicon-muse/manifest.json:
-	$(CSGEN) lexicon build $(foreach l,de fr it ja ru,muse:en-$l:$(LEXICONS)/muse/en-$l.tsv.xz) --output $(@D)
+	$(CSGEN) lexicon build $(foreach l,$(SEEN_WORDS),muse:en-$l:$(LEXICONS)/muse/en-$l.tsv.xz) --output $(@D)
+$(R)/lexicon-learnt/manifest.json: | $(DATA)/manifest.json
+	for l in $(SEEN_WORDS); do test -d $(R)/learnt-$$l || $(CSGEN) lexicon induce $(DATA) --source en --target $$l --split train --output $(R)/learnt-$$l || exit 1; done
+	$(CSGEN) lexicon build $(foreach l,$(SEEN_WORDS),lexicon:$(R)/learnt-$l) --output $(@D)
 $(R)/lexicon-to-english/manifest.json: $(R)/lexicon/manifest.json
 	$(CSGEN) lexicon turn $(<D) --output $(@D)
 
@@ -43,13 +48,13 @@ $(R)/base/manifest.json: | $(R)/blank/manifest.json $(R)/monolingual.parquet
 base: $(R)/base/manifest.json
 
 # ---- encoders and rerankers, all of them from the base, with the same number of texts: NAME.SEED
-SWITCH := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 0.5 --switched replace
-TWINS := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 0.5 --switched beside
+SWITCH_WITH := --languages $(SEEN) --switched-share 1 --switched replace --lexicon
+SWITCH := $(SWITCH_WITH) $(R)/lexicon
+TWINS := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 1 --switched beside
 FOLLOW := --teacher $(TEACHER) --teacher-precision bf16 --teacher-vectors $(R)/teacher
 
-DATA_translated = $(R)/translated.parquet
-STEPS := 240
-TWIN_STEPS := 160# half of the examples stand there twice, which makes as many texts
+STEPS := 480
+TWIN_STEPS := 240# every example stands there twice
 
 OPTIONS_zero-shot :=
 OPTIONS_ml-cs := $(SWITCH)
@@ -60,7 +65,7 @@ OPTIONS_ml-cs-mix := $(TWINS) --align-twins 0.1
 OPTIONS_ml-cs-words := $(TWINS) --align-words 0.5 --twin-relevance 1
 OPTIONS_ml-cs-teacher := $(SWITCH) --teach 1 --teach-contrast 1 $(FOLLOW)
 OPTIONS_zero-shot-teacher := --teach 1 --teach-contrast 1 $(FOLLOW)
-OPTIONS_translated-teacher := --teach 1 --teach-contrast 1 $(FOLLOW) --teacher-pairs $(PAIRS)
+OPTIONS_ml-cs-best := $(TWINS) --align-scores 1 --align-twins 0.1 --twin-relevance 1
 OPTIONS_ml-cs-noise := $(SWITCH) --noise 0.1
 OPTIONS_ml-cs-adversarial := $(SWITCH) --adversarial-epsilon 0.1
 OPTIONS_ml-cs-p25 := $(SWITCH) --probability 0.25
@@ -69,19 +74,22 @@ OPTIONS_ml-cs-p100 := $(SWITCH) --probability 1
 OPTIONS_ml-cs-queries := $(SWITCH) --sides query
 OPTIONS_ml-cs-passages := $(SWITCH) --sides passage
 OPTIONS_ml-cs-phrase := $(SWITCH) --policy phrase --max-words 3 --probability 1
+OPTIONS_ml-cs-muse := $(SWITCH_WITH) $(R)/lexicon-muse
+OPTIONS_ml-cs-learnt := $(SWITCH_WITH) $(R)/lexicon-learnt
 OPTIONS_bl-cs-de-en := $(SWITCH) --policy bilingual --query-languages de --passage-languages en
 OPTIONS_bl-cs-en-ru := $(SWITCH) --policy bilingual --query-languages en --passage-languages ru
 OPTIONS_bl-cs-ja-fr := $(SWITCH) --policy bilingual --query-languages ja --passage-languages fr
 OPTIONS_bl-cs-it-de := $(SWITCH) --policy bilingual --query-languages it --passage-languages de
 NAMES := $(patsubst OPTIONS_%,%,$(filter OPTIONS_%,$(.VARIABLES)))
-CORE := zero-shot ml-cs ml-cs-scores ml-cs-teacher zero-shot-teacher translated translated-teacher
+CORE := zero-shot ml-cs ml-cs-mix ml-cs-best translated
 
 name = $(basename $(notdir $*))
 seed = $(patsubst .%,%,$(suffix $(notdir $*)))
 pairs = $(if $(filter translated%,$(name)),$(R)/translated.parquet,$(PAIRS))
 steps = $(if $(findstring beside,$(OPTIONS_$(name))),$(TWIN_STEPS),$(STEPS))
 
-$(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.json $(R)/translated.parquet
+$(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.json $(R)/lexicon-muse/manifest.json \
+  $(R)/lexicon-learnt/manifest.json $(R)/translated.parquet
 	$(CSGEN) train encoder $(pairs) --model $(R)/base --output $(@D) --seed $(seed) --curves plots --quiet \
 	  --negatives 1 --batch-size 64 --micro-batch-size 64 --max-tokens 64 --learning-rate 1e-3 --warmup-steps 40 \
 	  --steps $(steps) --checkpoint-every 60 --keep-checkpoints 1 $(OPTIONS_$(name))
@@ -92,21 +100,19 @@ encoders: $(foreach n,$(CORE),$(foreach s,$(SEEDS),$(R)/encoder/$n.$s/manifest.j
 # ---- rerankers: each from the encoder of its kind, so that nothing of a lexicon reaches zero-shot
 RELEVANCE := --listwise 0.5 --distil 1 $(FOLLOW)
 R_STEPS := 400
-R_TWIN_STEPS := 267
+R_TWIN_STEPS := 200
 RERANKER_zero-shot :=
 RERANKER_ml-cs := $(SWITCH)
-RERANKER_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
 RERANKER_translated := --teacher-pairs $(PAIRS)
 RERANKER_best := $(TWINS) --align-scores 1 --twin-relevance 1
 FROM_zero-shot := zero-shot
 FROM_ml-cs := ml-cs
-FROM_ml-cs-scores := ml-cs
 FROM_translated := translated
-FROM_best := ml-cs-teacher
+FROM_best := ml-cs-best
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
 r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEPS))
-$(R)/reranker/%/manifest.json: | encoders
+$(R)/reranker/%/manifest.json: | $$(R)/encoder/$$(FROM_$$(basename $$*))$$(suffix $$*)/manifest.json
 	$(CSGEN) train reranker $(pairs) --model $(R)/encoder/$(FROM_$(name)).$(seed) --output $(@D) --seed $(seed) --curves plots --quiet \
 	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
 	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))

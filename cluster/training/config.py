@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from cluster.training.schedules import Curriculum, Schedule
 from csgen.config import StageConfig
 
-PresetName = Literal["paper-2023", "csgen"]
+PresetName = Literal["paper-2023", "csgen", "small"]
 
 # arXiv 2305.05295, section 4: 200,000 steps of 64 pairs, AdamW, no selection. There in fp16 on GPUs; bf16 has its speed
 # and needs no scaling of the loss. The policy (bl-cs, ml-cs, wiki-cs) is the switcher's own preset.
@@ -25,6 +25,15 @@ _PAPER: dict[str, Any] = {
 # KL between the scores of an English group and its twin, the last checkpoints averaged.
 _CSGEN: dict[str, Any] = {
     "switched_share": {0.0: 0.1, 0.3: 0.5}, "switched": "beside", "average_checkpoints": 3,
+}  # fmt: skip
+
+# What a model of some million parameters learns by on a CPU in minutes: the carried base, say.
+_SMALL: dict[str, Any] = {
+    "negatives": 1, "batch_size": 64, "micro_batch_size": 64, "warmup_steps": 40, "learning_rate": 1e-3,
+    "max_tokens": 64, "switched_share": {0.0: 1.0}, "switched": "replace",
+}  # fmt: skip
+_SMALL_RERANKER: dict[str, Any] = {
+    "negatives": 4, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 5e-4, "max_tokens": 80,
 }  # fmt: skip
 
 
@@ -165,7 +174,11 @@ class RerankerConfig(RankingConfig):
     @model_validator(mode="before")
     @classmethod
     def _fill_in(cls, given: dict[str, Any]) -> dict[str, Any]:
-        recipes: dict[str, dict[str, Any]] = {"paper-2023": _PAPER, "csgen": _CSGEN | {"align_scores": 1.0}}
+        recipes: dict[str, dict[str, Any]] = {
+            "paper-2023": _PAPER,
+            "csgen": _CSGEN | {"align_scores": 1.0},
+            "small": _SMALL | _SMALL_RERANKER,
+        }
         return recipes.get(str(given.get("preset")), {}) | given
 
     @model_validator(mode="after")
@@ -209,9 +222,9 @@ class EncoderConfig(RankingConfig):
     @classmethod
     def _fill_in(cls, given: dict[str, Any]) -> dict[str, Any]:
         if given.get("preset") == "paper-2023":
-            raise ValueError("--preset paper-2023 is a reranker's recipe; an encoder has --preset csgen")
-        recipe = _CSGEN | {"align_scores": 1.0, "align_twins": 0.1}
-        return (recipe if given.get("preset") == "csgen" else {}) | given
+            raise ValueError("--preset paper-2023 is a reranker's recipe; an encoder has --preset csgen and small")
+        recipes = {"csgen": _CSGEN | {"align_scores": 1.0, "align_twins": 0.1}, "small": _SMALL}
+        return recipes.get(str(given.get("preset")), {}) | given
 
     @model_validator(mode="after")
     def _have_losses(self) -> "EncoderConfig":

@@ -10,13 +10,15 @@ from csgen.sources.collection import read_collection
 from csgen.sources.duplicates import find_near_duplicates
 from csgen.sources.fetched import EnglishTexts, Fetched
 
+HALF, OTHER_HALF = "half", "other-half"
 SAMPLE_FOLDER = Path(__file__).parents[1] / "sample"
 
 
 def fetch_sample(languages: tuple[str, ...]) -> Fetched:
     """The carried collection in `languages` (English among them; none: all), with the lexicons from English into them.
 
-    Too small to be split: its English training pairs are those of its test queries, for trying things out alone.
+    It is too small for a split: its pairs "train" are those of all its test queries. For fine-tuning and measuring
+    there are halves: pairs of every second query, HALF, and the judgements of the others, OTHER_HALF.
     """
     sample = read_collection(str(SAMPLE_FOLDER))
     languages = languages or sample.languages
@@ -25,12 +27,17 @@ def fetch_sample(languages: tuple[str, ...]) -> Fetched:
     queries = {language: sample.queries(language) for language in languages}
     passages = {language: sample.passages(language) for language in languages}
     qrels = {split: sample.qrels(split) for split in sample.splits}
+    in_half = pl.col("query_id").is_in(qrels["test"]["query_id"].unique().sort().gather_every(2).implode())
+    qrels[OTHER_HALF] = qrels["test"].filter(~in_half)
     return Fetched(
         description=sample.description.model_copy(update={"languages": languages}),
         queries=queries,
         passages=passages,
         qrels=qrels,
-        texts={"train": _english_texts(queries["en"], passages["en"], qrels["test"])},
+        texts={
+            name: _english_texts(queries["en"], passages["en"], judged)
+            for name, judged in (("train", qrels["test"]), (HALF, qrels["test"].filter(in_half)))
+        },
         counts={},
         inputs={"sample": {name: hash_file(str(SAMPLE_FOLDER / name)) for name in _carried_files(languages)}},
         files={f"lexicon/{path.name}": path.read_bytes() for path in _lexicons(languages)},

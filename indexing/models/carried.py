@@ -12,6 +12,7 @@ import yaml
 
 Kind = Literal["base", "encoder", "reranker"]
 
+BASE, ENCODER, RERANKER = "csgen-base", "csgen-encoder", "csgen-reranker"
 CARD, WEIGHTS, MODULES = "README.md", "model.safetensors", "modules.json"
 _KINDS: dict[str, Kind] = {"fill-mask": "base", "sentence-similarity": "encoder", "text-ranking": "reranker"}
 

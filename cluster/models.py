@@ -20,6 +20,9 @@ KEPT_TEXTS = 200_000  # of an encoder: 300 MB at 384 numbers a text
 
 def open_model(spec: RerankerSpec | EncoderSpec, path: str) -> Scorer:
     """The scorer of a specification, with the model at `path`: a folder or a hub id."""
+    from transformers.utils import logging as hugging_face
+
+    hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights being read, in a second
     if isinstance(spec, EncoderSpec):
         from indexing.encoder import Encoder
 

@@ -65,7 +65,8 @@ OPTIONS_ml-cs-mix := $(TWINS) --align-twins 0.1
 OPTIONS_ml-cs-words := $(TWINS) --align-words 0.5 --twin-relevance 1
 OPTIONS_ml-cs-teacher := $(SWITCH) --teach 1 --teach-contrast 1 $(FOLLOW)
 OPTIONS_zero-shot-teacher := --teach 1 --teach-contrast 1 $(FOLLOW)
-OPTIONS_ml-cs-best := $(TWINS) --align-scores 1 --align-twins 0.1 --twin-relevance 1
+OPTIONS_ml-cs-both := $(TWINS) --align-scores 1 --align-twins 0.1 --twin-relevance 1
+OPTIONS_ml-cs-best := $(TWINS) --align-words 1 --align-twins 0.1 --twin-relevance 1
 OPTIONS_ml-cs-noise := $(SWITCH) --noise 0.1
 OPTIONS_ml-cs-adversarial := $(SWITCH) --adversarial-epsilon 0.1
 OPTIONS_ml-cs-p25 := $(SWITCH) --probability 0.25
@@ -81,7 +82,7 @@ OPTIONS_bl-cs-en-ru := $(SWITCH) --policy bilingual --query-languages en --passa
 OPTIONS_bl-cs-ja-fr := $(SWITCH) --policy bilingual --query-languages ja --passage-languages fr
 OPTIONS_bl-cs-it-de := $(SWITCH) --policy bilingual --query-languages it --passage-languages de
 NAMES := $(patsubst OPTIONS_%,%,$(filter OPTIONS_%,$(.VARIABLES)))
-CORE := zero-shot ml-cs ml-cs-mix ml-cs-best translated
+CORE := zero-shot ml-cs ml-cs-words ml-cs-best translated
 
 name = $(basename $(notdir $*))
 seed = $(patsubst .%,%,$(suffix $(notdir $*)))
@@ -104,10 +105,12 @@ R_TWIN_STEPS := 200
 RERANKER_zero-shot :=
 RERANKER_ml-cs := $(SWITCH)
 RERANKER_translated := --teacher-pairs $(PAIRS)
-RERANKER_best := $(TWINS) --align-scores 1 --twin-relevance 1
+RERANKER_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
+RERANKER_best := $(SWITCH)
 FROM_zero-shot := zero-shot
 FROM_ml-cs := ml-cs
 FROM_translated := translated
+FROM_ml-cs-scores := ml-cs
 FROM_best := ml-cs-best
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
@@ -117,4 +120,5 @@ $(R)/reranker/%/manifest.json: | $$(R)/encoder/$$(FROM_$$(basename $$*))$$(suffi
 	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
 	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
 
-rerankers: $(foreach n,$(RERANKERS),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json))
+rerankers: $(foreach n,$(filter-out ml-cs-scores,$(RERANKERS)),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json)) \
+  $(R)/reranker/ml-cs-scores.1/manifest.json

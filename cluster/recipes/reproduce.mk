@@ -28,11 +28,12 @@ $(R)/monolingual.parquet: | $(DATA)/manifest.json
 $(R)/translated.parquet: | $(DATA)/manifest.json
 	$(CSGEN) parallel $(PAIRS) --collection $(DATA) --languages en,$(SEEN) --mix drawn --output $@
 
-# ---- lexicons: dictionaries with free licences; MUSE's; one learnt from the train split; English synonyms
-$(R)/lexicon/manifest.json:
+# ---- lexicons: MUSE's, not for commercial use, for the experiments; dictionaries with free licences, for the carried
+# models; one learnt from the train split
+$(R)/lexicon-open/manifest.json:
 	$(CSGEN) lexicon build $(foreach l,deu:de fra:fr ita:it jpn:ja rus:ru,freedict:en-$(lastword $(subst :, ,$l)):$(LEXICONS)/freedict/eng-$(firstword $(subst :, ,$l)).tsv.xz) \
 	  $(foreach l,$(SEEN_WORDS),tsv:en-$l:$(LEXICONS)/omw/en-$l.tsv.xz) --output $(@D)
-$(R)/lexicon-muse/manifest.json:
+$(R)/lexicon/manifest.json:
 	$(CSGEN) lexicon build $(foreach l,$(SEEN_WORDS),muse:en-$l:$(LEXICONS)/muse/en-$l.tsv.xz) --output $(@D)
 $(R)/lexicon-learnt/manifest.json: | $(DATA)/manifest.json
 	for l in $(SEEN_WORDS); do test -d $(R)/learnt-$$l || $(CSGEN) lexicon induce $(DATA) --source en --target $$l --split train --output $(R)/learnt-$$l || exit 1; done
@@ -48,9 +49,10 @@ $(R)/base/manifest.json: | $(R)/blank/manifest.json $(R)/monolingual.parquet
 base: $(R)/base/manifest.json
 
 # ---- encoders and rerankers, all of them from the base, with the same number of texts: NAME.SEED
-SWITCH_WITH := --languages $(SEEN) --switched-share 1 --switched replace --lexicon
-SWITCH := $(SWITCH_WITH) $(R)/lexicon
-TWINS := --lexicon $(R)/lexicon --languages $(SEEN) --switched-share 1 --switched beside
+SWITCH_BY := --languages $(SEEN) --switched-share 1 --switched replace --lexicon
+TWINS_BY := --languages $(SEEN) --switched-share 1 --switched beside --lexicon
+SWITCH := $(SWITCH_BY) $(R)/lexicon
+TWINS := $(TWINS_BY) $(R)/lexicon
 FOLLOW := --teacher $(TEACHER) --teacher-precision bf16 --teacher-vectors $(R)/teacher
 
 STEPS := 480
@@ -66,7 +68,6 @@ OPTIONS_ml-cs-words := $(TWINS) --align-words 0.5 --twin-relevance 1
 OPTIONS_ml-cs-teacher := $(SWITCH) --teach 1 --teach-contrast 1 $(FOLLOW)
 OPTIONS_zero-shot-teacher := --teach 1 --teach-contrast 1 $(FOLLOW)
 OPTIONS_ml-cs-both := $(TWINS) --align-scores 1 --align-twins 0.1 --twin-relevance 1
-OPTIONS_ml-cs-best := $(TWINS) --align-words 1 --align-twins 0.1 --twin-relevance 1
 OPTIONS_ml-cs-noise := $(SWITCH) --noise 0.1
 OPTIONS_ml-cs-adversarial := $(SWITCH) --adversarial-epsilon 0.1
 OPTIONS_ml-cs-p25 := $(SWITCH) --probability 0.25
@@ -75,21 +76,22 @@ OPTIONS_ml-cs-p100 := $(SWITCH) --probability 1
 OPTIONS_ml-cs-queries := $(SWITCH) --sides query
 OPTIONS_ml-cs-passages := $(SWITCH) --sides passage
 OPTIONS_ml-cs-phrase := $(SWITCH) --policy phrase --max-words 3 --probability 1
-OPTIONS_ml-cs-muse := $(SWITCH_WITH) $(R)/lexicon-muse
-OPTIONS_ml-cs-learnt := $(SWITCH_WITH) $(R)/lexicon-learnt
+OPTIONS_ml-cs-open := $(SWITCH_BY) $(R)/lexicon-open
+OPTIONS_ml-cs-open-words := $(TWINS_BY) $(R)/lexicon-open --align-words 0.5 --twin-relevance 1
+OPTIONS_ml-cs-learnt := $(SWITCH_BY) $(R)/lexicon-learnt
 OPTIONS_bl-cs-de-en := $(SWITCH) --policy bilingual --query-languages de --passage-languages en
 OPTIONS_bl-cs-en-ru := $(SWITCH) --policy bilingual --query-languages en --passage-languages ru
 OPTIONS_bl-cs-ja-fr := $(SWITCH) --policy bilingual --query-languages ja --passage-languages fr
 OPTIONS_bl-cs-it-de := $(SWITCH) --policy bilingual --query-languages it --passage-languages de
 NAMES := $(patsubst OPTIONS_%,%,$(filter OPTIONS_%,$(.VARIABLES)))
-CORE := zero-shot ml-cs ml-cs-words ml-cs-best translated
+CORE := zero-shot ml-cs ml-cs-words translated
 
 name = $(basename $(notdir $*))
 seed = $(patsubst .%,%,$(suffix $(notdir $*)))
 pairs = $(if $(filter translated%,$(name)),$(R)/translated.parquet,$(PAIRS))
 steps = $(if $(findstring beside,$(OPTIONS_$(name))),$(TWIN_STEPS),$(STEPS))
 
-$(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.json $(R)/lexicon-muse/manifest.json \
+$(R)/encoder/%/manifest.json: | $(R)/base/manifest.json $(R)/lexicon/manifest.json $(R)/lexicon-open/manifest.json \
   $(R)/lexicon-learnt/manifest.json $(R)/translated.parquet
 	$(CSGEN) train encoder $(pairs) --model $(R)/base --output $(@D) --seed $(seed) --curves plots --quiet \
 	  --negatives 1 --batch-size 64 --micro-batch-size 64 --max-tokens 64 --learning-rate 1e-3 --warmup-steps 40 \
@@ -111,7 +113,7 @@ FROM_zero-shot := zero-shot
 FROM_ml-cs := ml-cs
 FROM_translated := translated
 FROM_ml-cs-scores := ml-cs
-FROM_best := ml-cs-best
+FROM_best := ml-cs-words
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
 r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEPS))

@@ -19,6 +19,7 @@ from cluster.training.batches import Batch, BatchSource, Chunk, Prefetch
 from cluster.training.checkpoints import Checkpoints, Evaluation, State
 from cluster.training.config import TrainingConfig
 from cluster.training.gradients import Backward, Robustness
+from cluster.training.memory import TRIM_STEPS, give_back_memory
 from cluster.training.objectives import Objective
 from cluster.training.schedules import learning_rate_factor
 from cluster.training.workers import Workers
@@ -180,6 +181,8 @@ class _Loop:
         self._optimiser.step()
         state = replace(state, step=batch.step + 1, losses=(*state.losses, losses["loss"]))
         self._count(chunks, prefetch)
+        if self._run.device.type == "cpu" and state.step % TRIM_STEPS == 0:
+            give_back_memory()
         state, figures = self._evaluate(state)
         if figures or state.step % self._checkpoint_every == 0 or state.step == self._num_steps:
             self._save(state)

@@ -149,7 +149,7 @@ class EncoderObjective:
             parts = chunk.teacher.split_with_sizes([counts["examples"], counts["pairs"]])
             outputs |= {"teacher_query": parts[0], "teacher_passage": parts[1]}
             _refuse_other_size(vectors, chunk.teacher)
-        if self.config.align_words:
+        if self.config.align_words and chunk.words is not None:
             if states is None:
                 raise InputError("--align-words needs the tokens' states: give the objective a WordEmbedder")
             outputs["states"] = states

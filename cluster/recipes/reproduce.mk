@@ -66,8 +66,6 @@ OPTIONS_ml-cs-twins := $(TWINS) --align-twins 1 --twin-relevance 1
 OPTIONS_ml-cs-mix := $(TWINS) --align-twins 0.1
 OPTIONS_ml-cs-words := $(TWINS) --align-words 0.5 --twin-relevance 1
 OPTIONS_ml-cs-teacher := $(SWITCH) --teach 1 --teach-contrast 1 $(FOLLOW)
-OPTIONS_zero-shot-teacher := --teach 1 --teach-contrast 1 $(FOLLOW)
-OPTIONS_ml-cs-both := $(TWINS) --align-scores 1 --align-twins 0.1 --twin-relevance 1
 OPTIONS_ml-cs-noise := $(SWITCH) --noise 0.1
 OPTIONS_ml-cs-adversarial := $(SWITCH) --adversarial-epsilon 0.1
 OPTIONS_ml-cs-p25 := $(SWITCH) --probability 0.25
@@ -109,11 +107,13 @@ RERANKER_ml-cs := $(SWITCH)
 RERANKER_translated := --teacher-pairs $(PAIRS)
 RERANKER_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
 RERANKER_best := $(SWITCH)
+RERANKER_carried := $(SWITCH_BY) $(R)/lexicon-open
 FROM_zero-shot := zero-shot
 FROM_ml-cs := ml-cs
 FROM_translated := translated
 FROM_ml-cs-scores := ml-cs
 FROM_best := ml-cs-words
+FROM_carried := ml-cs-open-words
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
 r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEPS))
@@ -122,5 +122,6 @@ $(R)/reranker/%/manifest.json: | $$(R)/encoder/$$(FROM_$$(basename $$*))$$(suffi
 	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
 	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
 
-rerankers: $(foreach n,$(filter-out ml-cs-scores,$(RERANKERS)),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json)) \
-  $(R)/reranker/ml-cs-scores.1/manifest.json
+R_ONCE := ml-cs-scores carried
+rerankers: $(foreach n,$(filter-out $(R_ONCE),$(RERANKERS)),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json)) \
+  $(foreach n,$(R_ONCE),$(R)/reranker/$n.1/manifest.json)

@@ -1,15 +1,14 @@
 """The lexical systems of the evaluation: indexing's BM25, plain and dictionary-translated, as rankers of cells."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
-import numpy as np
 import polars as pl
 
+from cluster.cell_ranker import CellRanker
 from csgen.lexicon.entries import read_entries
 from csgen.lexicon.ways import PIVOT, has_way
-from eval.benchmark import Benchmark, Reading
+from eval.benchmark import Benchmark
 from eval.experiment import Bm25Spec, TranslatedBm25Spec
 from eval.systems import Ranker
 from indexing.analysis import Analyser, Terms
@@ -17,17 +16,13 @@ from indexing.lexical import Bm25, Index, LexicalIndex
 from indexing.structured import TranslatedIndex
 from indexing.translation import Translations
 
-OpenIndex = Callable[[Benchmark, str, str], Index]  # of the queries' and the passages' language
-
-_RUN = {"query_id": pl.String, "passage_id": pl.String, "score": pl.Float64}
-
 
 def open_lexical(spec: Bm25Spec | TranslatedBm25Spec) -> Ranker:
     """The ranker of a specification. A language's passages are indexed when a cell first asks for them, and once."""
     plain = PlainIndexes(Bm25(spec.k1, spec.b))
     if isinstance(spec, TranslatedBm25Spec):
-        return LexicalRanker(TranslatedIndexes(plain, spec.lexicon))
-    return LexicalRanker(plain)
+        return CellRanker(TranslatedIndexes(plain, spec.lexicon))
+    return CellRanker(plain)
 
 
 @dataclass
@@ -82,37 +77,3 @@ class TranslatedIndexes:
         translations = Translations.between(pl.concat(of_ends), query_language, passage_language)
         terms = self.plain.find_terms(benchmark, passage_language)
         return TranslatedIndex(Analyser(passage_language), terms, translations, self.plain.parameters)
-
-
-class LexicalRanker:
-    """Ranks a cell's passages language by language; scores of several languages are merged as they are."""
-
-    def __init__(self, open_index: OpenIndex) -> None:
-        self._open_index = open_index
-
-    def rank(self, reading: Reading, top_k: int) -> pl.DataFrame:
-        parts = [
-            self._search(reading.benchmark, queries, passages, top_k)
-            for passages in reading.passages.partition_by("language", maintain_order=True)
-            for queries in reading.queries.partition_by("language", maintain_order=True)
-        ]
-        return pl.concat([pl.DataFrame(schema=_RUN), *parts])
-
-    def _search(self, benchmark: Benchmark, queries: pl.DataFrame, passages: pl.DataFrame, top_k: int) -> pl.DataFrame:
-        """The best of one language's passages for queries of one language."""
-        language = passages["language"][0]
-        index = self._open_index(benchmark, queries["language"][0], language)
-        num_passages = len(benchmark.passages(language))
-        place = np.full(num_passages, -1, np.int64)  # of each of the language's passages among the cell's
-        place[passages["row"].to_numpy()] = np.arange(len(passages))
-        allowed = None if len(passages) == num_passages else place >= 0
-        rows, scores = index.search(queries["text"], top_k, allowed)
-        found = rows >= 0
-        return pl.DataFrame(
-            {
-                "query_id": queries["query_id"].gather(np.nonzero(found)[0]),
-                "passage_id": passages["passage_id"].gather(place[rows[found]]),
-                "score": scores[found].astype(np.float64),
-            },
-            schema=_RUN,
-        )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,25 +11,39 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from csgen.files import hash_file
-from eval.experiment import EncoderSpec, RerankerSpec
+from eval.experiment import DenseSpec, EncoderSpec, RerankerSpec
 from eval.systems import Scorer
 from eval.units import digest
+
+if TYPE_CHECKING:
+    from indexing.encoder import Encoder
 
 KEPT_TEXTS = 200_000  # of an encoder: 300 MB at 384 numbers a text
 
 
 def open_model(spec: RerankerSpec | EncoderSpec, path: str) -> Scorer:
     """The scorer of a specification, with the model at `path`: a folder or a hub id."""
-    from transformers.utils import logging as hugging_face
-
-    hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]  # of weights being read, in a second
     if isinstance(spec, EncoderSpec):
-        from indexing.encoder import Encoder
-
-        return EncoderScorer(Encoder.load(path, precision=spec.precision, max_tokens=spec.max_tokens))
+        return EncoderScorer(load_encoder(spec, path))
     from cluster.reranker import Reranker
 
+    _hide_progress()
     return Reranker.load(path, precision=spec.precision, max_tokens=spec.max_tokens)
+
+
+def load_encoder(spec: EncoderSpec | DenseSpec, path: str) -> "Encoder":
+    """The encoder of a specification, at `path`."""
+    from indexing.encoder import Encoder
+
+    _hide_progress()
+    return Encoder.load(path, precision=spec.precision, max_tokens=spec.max_tokens)
+
+
+def _hide_progress() -> None:
+    """Of weights being read, in a second."""
+    from transformers.utils import logging as hugging_face
+
+    hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @cache

@@ -206,38 +206,51 @@ class ScorerSpec(SeededSpec):
 
 
 class ModelSpec(SeededSpec):
-    """A model that scores pairs, in a folder or on a hub."""
-
-    reorders = True
+    """A model in a folder or on a hub."""
 
     model: str = Field(min_length=1, description="folder or hub id; {seed} stands for the seed")
     precision: Literal["fp32", "bf16", "int8"] = Field("fp32", description="of the linear layers")
     max_tokens: int = Field(8192, ge=512, description="tokens of a batch, 512 or more")
-    translate: str = Field(
-        "",
-        description="lexicon by which queries and passages are put into English word by word before they are scored; "
-        "may be a URI. None: they stay",
-    )
 
     def path(self, seed: int) -> str:
         """Where the model of a seed is."""
         return self.model.replace("{seed}", str(seed))
 
 
-class RerankerSpec(ModelSpec):
+class ScoringModelSpec(ModelSpec):
+    """A model that scores pairs."""
+
+    reorders = True
+
+    translate: str = Field(
+        "",
+        description="lexicon by which queries and passages are put into English word by word before they are scored; "
+        "may be a URI. None: they stay",
+    )
+
+
+class RerankerSpec(ScoringModelSpec):
     """A cross-encoder: its score of query and passage together."""
 
     kind: Literal["reranker"]
 
 
-class EncoderSpec(ModelSpec):
+class EncoderSpec(ScoringModelSpec):
     """A bi-encoder: the inner product of the embeddings of query and passage."""
 
     kind: Literal["encoder"]
 
 
+class DenseSpec(ModelSpec):
+    """A bi-encoder that searches all passages of a cell, exactly."""
+
+    kind: Literal["dense"]
+
+
 AnySystem = Annotated[
-    Union[Bm25Spec, TranslatedBm25Spec, OracleSpec, RandomSpec, RunSpec, ScorerSpec, RerankerSpec, EncoderSpec],  # noqa: UP007  for get_args
+    Union[  # noqa: UP007  for get_args
+        Bm25Spec, TranslatedBm25Spec, DenseSpec, OracleSpec, RandomSpec, RunSpec, ScorerSpec, RerankerSpec, EncoderSpec
+    ],
     Field(discriminator="kind"),
 ]
 

@@ -19,6 +19,7 @@ from eval.cells import list_cells
 from eval.experiment import (
     AnySystem,
     Bm25Spec,
+    DenseSpec,
     EncoderSpec,
     Experiment,
     ModelSpec,
@@ -27,6 +28,7 @@ from eval.experiment import (
     RerankerSpec,
     RunSpec,
     ScorerSpec,
+    ScoringModelSpec,
     TranslatedBm25Spec,
     locate,
 )
@@ -48,6 +50,7 @@ class Makers:
     """What opens the systems that need an index or a model: this package knows neither."""
 
     open_lexical: Callable[[Bm25Spec | TranslatedBm25Spec], Ranker]
+    open_dense: Callable[[DenseSpec, str], Ranker]  # with the encoder at a path
     open_model: Callable[[RerankerSpec | EncoderSpec, str], Scorer]  # of the model at a path
     hash_model: Callable[[str], str]  # of all that makes a model's scores
 
@@ -94,7 +97,7 @@ class Workshop:
         cells = [cell for cells in self.cells.values() for cell in cells]
         languages = {language for cell in cells for language in (*cell.query_languages, *cell.passage_languages)}
         for index, spec in enumerate(self.experiment.systems):
-            if isinstance(spec, ModelSpec) and spec.translate:
+            if isinstance(spec, ScoringModelSpec) and spec.translate:
                 self._check_translation(index, spec, languages)
 
     def list_units(self) -> Iterator[Unit]:
@@ -190,6 +193,8 @@ class Workshop:
     def _open_ranker(self, spec: AnySystem, seed: int) -> Ranker:
         if isinstance(spec, RunSpec):
             return RunFiles(spec.path, seed)
+        if isinstance(spec, DenseSpec):
+            return self._makers.open_dense(spec, spec.path(seed))
         assert isinstance(spec, Bm25Spec | TranslatedBm25Spec)
         return self._makers.open_lexical(spec)
 
@@ -227,7 +232,7 @@ class Workshop:
         files = {}
         if isinstance(spec, TranslatedBm25Spec):
             files["lexicon"] = spec.lexicon
-        if isinstance(spec, ModelSpec) and spec.translate:
+        if isinstance(spec, ScoringModelSpec) and spec.translate:
             files["translate"] = spec.translate
         if isinstance(spec, RunSpec):
             files["run"] = RunFiles(spec.path, unit.seed).file_of(unit.benchmark, unit.cell)
@@ -262,7 +267,7 @@ class Workshop:
             told = "%s: there are only %d of the %d queries asked for"
             log.info(told, benchmark.name, len(drawn), benchmark.num_queries)
 
-    def _check_translation(self, index: int, spec: ModelSpec, languages: set[str]) -> None:
+    def _check_translation(self, index: int, spec: ScoringModelSpec, languages: set[str]) -> None:
         try:
             staying = Translator(spec.translate).list_untranslated(languages)
         except InputError as error:

@@ -130,6 +130,7 @@ def test_models_are_systems_of_an_evaluation(toys, tmp_path, capsys):
             {"name": "BM25", "kind": "bm25"},
             {"name": "reranker", "kind": "reranker", "model": toys.reranker("bert")},
             {"name": "encoder", "kind": "encoder", "model": toys.encoder("xlm-roberta"), "precision": "fp32"},
+            {"name": "dense", "kind": "dense", "model": toys.encoder("xlm-roberta")},
         ],
         "candidates": {"system": "BM25", "pivot": "en"},
         "baseline": "BM25",
@@ -139,6 +140,6 @@ def test_models_are_systems_of_an_evaluation(toys, tmp_path, capsys):
     assert main(command) == 0
     summary = json.loads(capsys.readouterr().out)
     found = {(row["system"], row["setting"]) for row in summary["summary"]}
-    assert {("reranker", "CLIR"), ("encoder", "MoIR")} <= found
+    assert {("reranker", "CLIR"), ("encoder", "MoIR"), ("dense", "CLIR")} <= found
     assert main(command) == 0
     assert json.loads(capsys.readouterr().out)["new_runs"] == 0

@@ -5,6 +5,7 @@ transformers as a masked language model.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -50,16 +51,20 @@ def start_model(kind: Kind, path: str, seed: int) -> Checkpoint:
     except (ValueError, OSError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError.at(path, None, f"cannot be a masked language model: {reason}") from error
-    return Checkpoint(path, module.eval(), checkpoint.tokenizer, checkpoint.max_length)
+    return replace(checkpoint, model=module.eval())
 
 
 def limit_tokens(recipe: Recipe, checkpoint: Checkpoint) -> int:
-    """Tokens of an input: what the recipe says, or the model's limit where nothing was said and it takes less."""
-    if recipe.max_tokens > checkpoint.max_length and "max_tokens" in recipe.model_fields_set:
-        raise InputError(
-            f"--max-tokens {recipe.max_tokens}: {checkpoint.path} takes {checkpoint.max_length} at most; give no more"
-        )
-    return min(recipe.max_tokens, checkpoint.max_length)
+    """Tokens of an input: what the recipe says, or the model's limit where nothing was said and it takes less.
+
+    More than the model took up to now may be asked for, as far as its positions reach.
+    """
+    if "max_tokens" not in recipe.model_fields_set:
+        return min(recipe.max_tokens, checkpoint.max_length)
+    longest = checkpoint.longest or checkpoint.max_length
+    if recipe.max_tokens > longest:
+        raise InputError(f"--max-tokens {recipe.max_tokens}: {checkpoint.path} takes {longest} at most; give no more")
+    return recipe.max_tokens
 
 
 def make_tokeniser(checkpoint: Checkpoint, max_tokens: int) -> Tokeniser:

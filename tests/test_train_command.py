@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,9 @@ from transformers import AutoModelForMaskedLM, AutoModelForSequenceClassificatio
 from cluster.cli import main
 from cluster.reranker import Reranker
 from cluster.training.checkpoints import Checkpoints
+from cluster.training.config import RerankerConfig
 from cluster.training_dev import open_dev
+from cluster.training_models import limit_tokens, start_model
 from cluster.training_options import Dev, Switching
 from cluster.training_report import read_history
 from csgen.errors import CsgenError, InputError
@@ -510,6 +513,19 @@ def test_a_checkpoint_cut_short_is_refused(trained, pairs, toys, sample_lexicon,
     message = refused(capsys, "reranker", pairs, toys.reranker("bert"), folder, **options)
     assert "checkpoint cut short" in message
     assert "to go on from step" in message
+
+
+def test_a_model_that_took_short_texts_can_be_trained_on_longer_ones(toys, tmp_path):
+    folder = Path(shutil.copytree(toys.reranker("bert"), tmp_path / "short"))
+    limit_of_tokenizer(folder, 16)
+    checkpoint = start_model("reranker", str(folder), seed=0)
+    asked = RerankerConfig(max_tokens=48)
+    assert (limit_tokens(asked, checkpoint), limit_tokens(RerankerConfig(), checkpoint)) == (48, 16)
+
+
+def limit_of_tokenizer(folder, limit):
+    path = folder / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"model_max_length": limit}))
 
 
 @pytest.mark.parametrize(

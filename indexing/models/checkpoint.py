@@ -41,6 +41,7 @@ class Checkpoint:
     max_length: int  # tokens of a text or pair that the model takes, special ones included
     pooling: Pooling = "cls"
     prompt: str = ""  # stands before every text of an encoder
+    longest: int = 0  # tokens that its positions reach, to which it can be trained; 0: max_length
 
     @property
     def pad_id(self) -> int:
@@ -88,10 +89,12 @@ def _load(path: str, kind: Kind) -> tuple[Checkpoint, list[str]]:
             path, None, f"the tokenizer knows {len(tokenizer):,} tokens, the model's embedding {rows:,}: "
             "they do not belong together",
         )  # fmt: skip
-    limit = min(_limit(config), layout.max_length or tokenizer.model_max_length)
+    reach = _limit(config)
+    limit = min(reach, layout.max_length or tokenizer.model_max_length)
     if limit > _ENDLESS:
         raise InputError.at(path, None, "neither tokenizer nor model has a limit of tokens: set model_max_length")
-    return Checkpoint(path, model, tokenizer, int(limit), layout.pooling, layout.prompt), missing
+    longest = int(limit if reach > _ENDLESS else reach)
+    return Checkpoint(path, model, tokenizer, int(limit), layout.pooling, layout.prompt, longest), missing
 
 
 def find_checkpoint(path: str) -> Path:

@@ -1,10 +1,14 @@
 """`csgen demo`: the main job on real input, by the commands that a user would type."""
 
 import math
+import os
 import shlex
 import sys
 import time
+from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from subprocess import PIPE, Popen
 from typing import Any
 
 import yaml
@@ -96,13 +100,14 @@ def _switch(policy: list[str], folder: str) -> None:
 
 
 def _train(config: DemoConfig, material: Material, at: dict[str, str], switching: list[str]) -> None:
-    """Both read as many texts: with a lexicon every example stands there twice, so there are half the steps."""
+    """Both at once, on as many texts: with a lexicon every example stands there twice, so there are half the steps."""
     size, length = str(material.batch_size), str(material.max_tokens)
     options = ["--batch-size", size, "--micro-batch-size", size, "--max-tokens", length, "--quiet"]
     training = ["train", "encoder", _pairs(at, material.pairs), "--preset", "small", *options]
-    _run([*training, "--steps", str(config.steps), "--output", at["english"]], at["english"])
     half = str(math.ceil(config.steps / 2))
-    _run([*training, *switching, "--steps", half, "--output", at["mixed"]], at["mixed"])
+    english = [*training, "--steps", str(config.steps), "--output", at["english"]]
+    mixed = [*training, *switching, "--steps", half, "--output", at["mixed"]]
+    _run_side_by_side({at["english"]: english, at["mixed"]: mixed})
 
 
 def _experiment(at: dict[str, str], material: Material) -> dict[str, Any]:
@@ -144,13 +149,42 @@ def _run(arguments: list[str], output: str | None = None) -> None:
     """Show a command line and run it, unless its output is there already."""
     from cluster.cli import run
 
-    _tell(f"\n$ csgen {shlex.join(arguments)}")
-    if output is not None and exists(join(output, MANIFEST_NAME)):
-        _tell(f"{output} is there already")
-    else:
+    if not _show(arguments, output):
         run(arguments)
 
 
-def _tell(text: str) -> None:
-    Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True).print(text, style="bold")
+def _run_side_by_side(commands: Mapping[str, list[str]]) -> None:
+    """Show command lines, by their outputs, and run them at once, each in a process with its share of the processors.
+
+    A small model's steps have too little to do for several threads.
+    """
+    missing = {output: line for output, line in commands.items() if not _show(line, output)}
+    share = max(1, (os.cpu_count() or 1) // max(1, len(missing)))
+    environment = os.environ | {"OMP_NUM_THREADS": str(share)}
+    with ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                Popen([sys.executable, "-m", "cluster", *line], env=environment, stdout=PIPE, text=True)
+            )
+            for line in missing.values()
+        ]
+        for process in processes:
+            stack.callback(process.kill)
+        for line, process in zip(missing.values(), processes, strict=True):
+            printed = process.communicate()[0]
+            if process.returncode:
+                raise CsgenError(f"csgen {shlex.join(line)} ended with {process.returncode}")
+            _tell(printed.rstrip(), style="")
+
+
+def _show(arguments: list[str], output: str | None) -> bool:
+    """Show a command line; whether its output is there already, which is told."""
+    _tell(f"\n$ csgen {shlex.join(arguments)}")
+    if there := output is not None and exists(join(output, MANIFEST_NAME)):
+        _tell(f"{output} is there already")
+    return there
+
+
+def _tell(text: str, style: str = "bold") -> None:
+    Console(file=sys.stdout, highlight=False, markup=False, soft_wrap=True).print(text, style=style)
     sys.stdout.flush()

@@ -60,7 +60,7 @@ def test_the_demo_measures_both_in_all_settings(demo):
 
 
 def test_the_demo_searches_across_languages(demo):
-    assert re.search(r"30 German queries searched in \d+ English passages", demo[1])
+    assert re.search(r"30 French queries searched in \d+ English passages", demo[1])
 
 
 def test_a_second_demo_passes_over_what_is_there(demo, capture_all):

@@ -50,7 +50,7 @@ class DemoConfig(StageConfig):
         "debian", description="debian, or where there is no apt or no network the carried sample; sample: that at once"
     )
     steps: int = Field(
-        120, ge=1, description="steps of the fine-tuning on English pairs, of 64 groups, and twice those of the other"
+        140, ge=1, description="steps of the fine-tuning on English pairs, of 64 groups, and twice those of the other"
     )
 
 
@@ -82,7 +82,7 @@ def _pairs(at: dict[str, str], name: str) -> str:
 
 
 def _fetch(source: str, folder: str) -> None:
-    chosen = ["--languages", "en,de,it,fr"] if source == "debian" else []
+    chosen = ["--languages", "en,de,fr,ja,ru"] if source == "debian" else []
     try:
         _run(["fetch", source, *chosen, "--output", folder], folder)
     except CsgenError as error:
@@ -100,13 +100,16 @@ def _switch(policy: list[str], folder: str) -> None:
 
 
 def _train(config: DemoConfig, material: Material, at: dict[str, str], switching: list[str]) -> None:
-    """Both at once, on as many texts: with a lexicon every example stands there twice, so there are half the steps."""
+    """Both at once, on as many texts: with a lexicon every example stands there twice, so there are half the steps.
+
+    The carried lexicon knows few words; all that it knows are switched.
+    """
     size, length = str(material.batch_size), str(material.max_tokens)
     options = ["--batch-size", size, "--micro-batch-size", size, "--max-tokens", length, "--quiet"]
     training = ["train", "encoder", _pairs(at, material.pairs), "--preset", "small", *options]
     half = str(math.ceil(config.steps / 2))
     english = [*training, "--steps", str(config.steps), "--output", at["english"]]
-    mixed = [*training, *switching, "--steps", half, "--output", at["mixed"]]
+    mixed = [*training, *switching, "--probability", "1", "--steps", half, "--output", at["mixed"]]
     _run_side_by_side({at["english"]: english, at["mixed"]: mixed})
 
 
@@ -136,12 +139,12 @@ def _search(at: dict[str, str], material: Material) -> None:
     from cluster.demo_search import read_search, search_with, show_search
     from indexing.encoder import Encoder
 
-    judged, passages = read_search(at["data"], "de", "en", material.split)
+    judged, passages = read_search(at["data"], "fr", "en", material.split)
     searches = {
         name: search_with(Encoder.load(at[folder]), judged, passages)
         for name, folder in ((ENGLISH, "english"), (SWITCHED, "mixed"))
     }
-    _tell(f"\n{len(judged):,} German queries searched in {len(passages):,} English passages")
+    _tell(f"\n{len(judged):,} French queries searched in {len(passages):,} English passages")
     Console(file=sys.stdout, width=PLAIN_WIDTH).print(show_search(searches, judged))
 
 

@@ -1,6 +1,6 @@
 # make reproduce: the carried models and the experiments, from nothing, each target by a csgen command.
-# What is whole is kept, what was cut off goes on where it stopped. The base takes one core some 45 minutes, an encoder
-# 4, a reranker 6 (2-core machine, AMD EPYC); -j2 uses two.
+# What is whole is kept, what was cut off goes on where it stopped. The base takes one core some 50 minutes, each of 27
+# encoders 10, each of 6 rerankers 7, all evaluations 90 (2-core machine, AMD EPYC); -j2 uses two: some four hours.
 #   make reproduce TEACHER=FOLDER LEXICONS=FOLDER R=FOLDER
 R ?= reproduce
 DATA ?= data/debian
@@ -15,10 +15,10 @@ SEEN_WORDS := de fr it ja ru
 SEEDS ?= 1 2
 PAIRS := $(DATA)/pairs/train.parquet
 
-.PHONY: all base encoders rerankers
+.PHONY: all base encoders rerankers models evaluations claims
 .SECONDARY:
 .SECONDEXPANSION:
-all: base encoders rerankers
+all: models claims
 
 # ---- data
 $(DATA)/manifest.json:
@@ -116,12 +116,27 @@ FROM_best := ml-cs-words
 FROM_carried := ml-cs-open-words
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
+R_SEEDS ?= 1
 r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEPS))
 $(R)/reranker/%/manifest.json: | $$(R)/encoder/$$(FROM_$$(basename $$*))$$(suffix $$*)/manifest.json
 	$(CSGEN) train reranker $(pairs) --model $(R)/encoder/$(FROM_$(name)).$(seed) --output $(@D) --seed $(seed) --curves plots --quiet \
 	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
 	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
 
-R_ONCE := ml-cs-scores carried
-rerankers: $(foreach n,$(filter-out $(R_ONCE),$(RERANKERS)),$(foreach s,$(SEEDS),$(R)/reranker/$n.$s/manifest.json)) \
-  $(foreach n,$(R_ONCE),$(R)/reranker/$n.1/manifest.json)
+rerankers: $(foreach n,$(RERANKERS),$(foreach s,$(R_SEEDS),$(R)/reranker/$n.$s/manifest.json))
+
+# ---- the models that the package carries, as indexing/carried holds them
+$(R)/carried/csgen-base/manifest.json: | $(R)/base/manifest.json
+	$(CSGEN) pack $(R)/base --card cluster/recipes/cards/base.md --output $(@D)
+$(R)/carried/csgen-encoder/manifest.json: | $(R)/encoder/ml-cs-open-words.1/manifest.json
+	$(CSGEN) pack $(R)/encoder/ml-cs-open-words.1 --card cluster/recipes/cards/encoder.md --output $(@D)
+$(R)/carried/csgen-reranker/manifest.json: | $(R)/reranker/carried.1/manifest.json
+	$(CSGEN) pack $(R)/reranker/carried.1 --card cluster/recipes/cards/reranker.md --output $(@D)
+models: $(foreach n,base encoder reranker,$(R)/carried/csgen-$n/manifest.json)
+
+# ---- what they are worth; the experiments name the folder reproduce/
+EXPERIMENTS := encoders rerankers whole xquad-r gdpr canada robustness
+evaluations: encoders rerankers $(R)/lexicon-to-english/manifest.json
+	for e in $(EXPERIMENTS); do $(CSGEN) evaluate eval/experiments/claims-$$e.yaml --output results/claims-$$e || exit 1; done
+claims: evaluations
+	$(CSGEN) claims eval/experiments/claims.yaml --output $(R)/claims

@@ -1,6 +1,7 @@
 """Dense search of the evaluation: an encoder over all passages of a cell, exactly, as a ranker of cells."""
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -15,12 +16,19 @@ from indexing.encoder import Encoder
 from indexing.lexical import Index
 from indexing.ranking import Hits
 
+_KEPT_ENCODERS = 8  # with their vectors: 150 MB each with 200,000 passages of 192 numbers
 _BLOCK_QUERIES = 256  # scored at a time: 64 MB with 62,000 passages
 
 
 def open_dense(spec: DenseSpec, path: str) -> Ranker:
-    """The ranker of a specification. A language's passages are encoded when a cell first asks for them, and once."""
-    return CellRanker(DenseIndexes(load_encoder(spec, path)))
+    """The ranker of a specification. A language's passages are encoded when a cell first asks for them, and kept."""
+    return CellRanker(_open_indexes(path, spec.precision, spec.max_tokens))
+
+
+@lru_cache(_KEPT_ENCODERS)
+def _open_indexes(path: str, precision: str, max_tokens: int) -> "DenseIndexes":
+    """One for all groups of cells that a process makes: encoding takes far longer than searching."""
+    return DenseIndexes(load_encoder(path, precision, max_tokens))
 
 
 @dataclass
@@ -31,7 +39,7 @@ class DenseIndexes:
     _opened: dict[tuple[str, str], Index] = field(default_factory=dict)
 
     def __call__(self, benchmark: Benchmark, query_language: str, passage_language: str) -> Index:
-        key = (benchmark.name, passage_language)
+        key = (benchmark.folder, passage_language)
         if key not in self._opened:
             texts = benchmark.passages(passage_language)["text"].to_list()
             self._opened[key] = DenseIndex(self.encoder, self.encoder.encode(texts))

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from csgen.files import hash_file
-from eval.experiment import DenseSpec, EncoderSpec, RerankerSpec
+from eval.experiment import EncoderSpec, RerankerSpec
 from eval.systems import Scorer
 from eval.units import digest
 
@@ -24,19 +24,19 @@ KEPT_TEXTS = 200_000  # of an encoder: 300 MB at 384 numbers a text
 def open_model(spec: RerankerSpec | EncoderSpec, path: str) -> Scorer:
     """The scorer of a specification, with the model at `path`: a folder or a hub id."""
     if isinstance(spec, EncoderSpec):
-        return EncoderScorer(load_encoder(spec, path))
+        return EncoderScorer(load_encoder(path, spec.precision, spec.max_tokens))
     from cluster.reranker import Reranker
 
     _hide_progress()
     return Reranker.load(path, precision=spec.precision, max_tokens=spec.max_tokens)
 
 
-def load_encoder(spec: EncoderSpec | DenseSpec, path: str) -> "Encoder":
-    """The encoder of a specification, at `path`."""
+def load_encoder(path: str, precision: str, max_tokens: int) -> "Encoder":
+    """The encoder at a path, without a progress bar."""
     from indexing.encoder import Encoder
 
     _hide_progress()
-    return Encoder.load(path, precision=spec.precision, max_tokens=spec.max_tokens)
+    return Encoder.load(path, precision=precision, max_tokens=max_tokens)
 
 
 def _hide_progress() -> None:

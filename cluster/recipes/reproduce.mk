@@ -1,6 +1,6 @@
 # make reproduce: the carried models and the experiments, from nothing, each target by a csgen command.
 # What is whole is kept, what was cut off goes on where it stopped. The base takes one core some 50 minutes, each of 27
-# encoders 10, each of 6 rerankers 7, all evaluations 90 (2-core machine, AMD EPYC); -j2 uses two: some four hours.
+# encoders 10, each of 5 rerankers 20, all evaluations 90 (2-core machine, AMD EPYC); -j2 uses two: some five hours.
 #   make reproduce TEACHER=FOLDER LEXICONS=FOLDER R=FOLDER
 R ?= reproduce
 DATA ?= data/debian
@@ -100,19 +100,17 @@ encoders: $(foreach n,$(CORE),$(foreach s,$(SEEDS),$(R)/encoder/$n.$s/manifest.j
 
 # ---- rerankers: each from the encoder of its kind, so that nothing of a lexicon reaches zero-shot
 RELEVANCE := --listwise 0.5 --distil 1 $(FOLLOW)
-R_STEPS := 400
-R_TWIN_STEPS := 200
+R_STEPS := 1600
+R_TWIN_STEPS := 800
 RERANKER_zero-shot :=
 RERANKER_ml-cs := $(SWITCH)
 RERANKER_translated := --teacher-pairs $(PAIRS)
 RERANKER_ml-cs-scores := $(TWINS) --align-scores 1 --twin-relevance 1
-RERANKER_best := $(SWITCH)
 RERANKER_carried := $(SWITCH_BY) $(R)/lexicon-open
 FROM_zero-shot := zero-shot
 FROM_ml-cs := ml-cs
 FROM_translated := translated
 FROM_ml-cs-scores := ml-cs
-FROM_best := ml-cs-words
 FROM_carried := ml-cs-open-words
 RERANKERS := $(patsubst RERANKER_%,%,$(filter RERANKER_%,$(.VARIABLES)))
 
@@ -121,7 +119,7 @@ r_steps = $(if $(findstring beside,$(RERANKER_$(name))),$(R_TWIN_STEPS),$(R_STEP
 $(R)/reranker/%/manifest.json: | $$(R)/encoder/$$(FROM_$$(basename $$*))$$(suffix $$*)/manifest.json
 	$(CSGEN) train reranker $(pairs) --model $(R)/encoder/$(FROM_$(name)).$(seed) --output $(@D) --seed $(seed) --curves plots --quiet \
 	  --negatives 4 --batch-size 16 --micro-batch-size 16 --max-tokens 80 --learning-rate 5e-4 --warmup-steps 40 \
-	  --steps $(r_steps) --checkpoint-every 100 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
+	  --steps $(r_steps) --checkpoint-every 200 --keep-checkpoints 1 $(RELEVANCE) $(RERANKER_$(name))
 
 rerankers: $(foreach n,$(RERANKERS),$(foreach s,$(R_SEEDS),$(R)/reranker/$n.$s/manifest.json))
 

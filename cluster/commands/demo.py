@@ -50,7 +50,9 @@ class DemoConfig(StageConfig):
         "debian", description="debian, or where there is no apt or no network the carried sample; sample: that at once"
     )
     steps: int = Field(
-        140, ge=1, description="steps of the fine-tuning on English pairs, of 64 groups, and twice those of the other"
+        140,
+        ge=1,
+        description="steps of the fine-tuning on English pairs, of 64 groups, 1 or more; the other takes half",
     )
 
 

@@ -1,15 +1,15 @@
-"""BM25 over the passages of one language, by bm25s; knows nothing of ids, collections or files."""
+"""BM25 over the passages of one language; knows nothing of ids, collections or files."""
 
 from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexing.analysis import Analyser, Terms, import_bm25s
-from indexing.ranking import Hits, Postings
+from indexing.analysis import Analyser, Terms
+from indexing.postings import count_terms, invert
+from indexing.ranking import Asked, Hits, rank
 
 
 class Index(Protocol):
@@ -45,13 +45,23 @@ class Bm25:
         """The weights of terms by the number of passages that have them, which may be fractions."""
         return np.log1p((num_passages - frequencies + 0.5) / (frequencies + 0.5)).astype(np.float32)
 
-    def damping(self, lengths: NDArray[np.int64]) -> NDArray[np.float32]:
-        """What is added to tf in the denominator, by passage."""
-        relative = lengths / (lengths.sum() / len(lengths)) if lengths.any() else lengths
-        return (self.k1 * (1 - self.b + self.b * relative)).astype(np.float32)
+    def saturation(
+        self, frequencies: NDArray[np.uint32], lengths: NDArray[np.uint32], mean_length: float
+    ) -> NDArray[np.float64]:
+        """What is multiplied with idf, by a term's frequency in a passage of some length."""
+        return frequencies / (self.k1 * ((1 - self.b) + self.b * lengths / mean_length) + frequencies)
+
+    def damping(self, lengths: NDArray[np.uint32], mean_length: float) -> NDArray[np.float32]:
+        """What is added to tf in the denominator, by the passage's length."""
+        return (self.k1 * (1 - self.b + self.b * (lengths / mean_length))).astype(np.float32)
 
 
 DEFAULT = Bm25()
+
+
+def find_mean_length(total_length: int, num_passages: int) -> float:
+    """The mean length of passages; 1 where they have no term, so that it can divide."""
+    return total_length / num_passages if total_length else 1.0
 
 
 class LexicalIndex:
@@ -61,7 +71,10 @@ class LexicalIndex:
         """Of passages given by their terms, as `analyser` finds them."""
         self._analyser = analyser
         self._vocabulary = passages.vocabulary
-        self._postings = _weigh(passages, parameters)
+        self._counts = counts = invert([count_terms(passages)], len(passages.vocabulary))
+        self._idf = parameters.idf(np.diff(counts.offsets).astype(np.float64), len(passages))
+        mean_length = find_mean_length(counts.total_length, len(passages))
+        self._weights = parameters.saturation(counts.frequencies, counts.lengths, mean_length)
 
     @classmethod
     def build(cls, passages: pl.Series, language: str, parameters: Bm25 = DEFAULT) -> "LexicalIndex":
@@ -72,18 +85,6 @@ class LexicalIndex:
     def search(self, queries: pl.Series, top_k: int, allowed: NDArray[np.bool_] | None = None) -> Hits:
         """As `Index` says; a term that stands twice in a query counts twice."""
         terms = self._analyser.find_terms(queries).number_in(self._vocabulary)
-        return self._postings.rank(terms.offsets, terms.ids, top_k, allowed)
-
-
-def _weigh(passages: Terms, parameters: Bm25) -> Postings:
-    """Each term's passages with its share of their scores."""
-    if not len(passages.ids):  # bm25s cannot index them
-        no_lists = np.zeros(len(passages.vocabulary) + 1, np.int64)
-        return Postings(len(passages), no_lists, np.zeros(0, np.int32), np.zeros(0, np.float32))
-    # Its backend "numba", which only searching would need, compiles anew for each index.
-    index = import_bm25s().BM25(k1=parameters.k1, b=parameters.b, method="lucene", backend="numpy")
-    numbers = pl.Series(pa.LargeListArray.from_arrays(passages.offsets, passages.ids)).to_list()
-    vocabulary = {number: number for number in range(len(passages.vocabulary))}
-    index.index((numbers, vocabulary), create_empty_token=False, show_progress=False)
-    scores = index.scores
-    return Postings(len(passages), scores["indptr"], scores["indices"], scores["data"])
+        offsets, ids = self._counts.offsets, terms.ids
+        asked = Asked(terms.offsets, offsets[ids], offsets[1:][ids], self._idf[ids])
+        return rank([self._counts.ask(asked, self._weights, allowed)], top_k)[0]

@@ -100,13 +100,13 @@ class Translations:
                 continue
             starts = _find_windows(free if length > 1 else free & ~stop_words[tokens.ids], texts, length)
             phrases = pl.select(pl.concat_str([spelling.gather(starts + k) for k in range(length)], separator=" "))
-            found = _look_up(phrases.to_series(), known["source"])
+            found = look_up(phrases.to_series(), known["source"])
             starts, found = starts[found >= 0], found[found >= 0]
             chosen = _choose_leftmost(starts, length)
             sources[starts[chosen]] = known["number"].to_numpy()[found[chosen]]
             free[(starts[chosen, None] + np.arange(length)).ravel()] = False
         free &= ~(stop_words & ~is_paired(tokens.vocabulary).to_numpy())[tokens.ids]  # a character may be of a word
-        by_stem = _look_up(self._analyser.stem(tokens.vocabulary), self._stems)[tokens.ids]
+        by_stem = look_up(self._analyser.stem(tokens.vocabulary), self._stems)[tokens.ids]
         stemmed = free & (by_stem >= 0)
         sources[stemmed] = len(self._sources) + by_stem[stemmed]
         return _lay_out(tokens, words, sources, free & ~stemmed)
@@ -193,7 +193,7 @@ def _describe_lack(entries: pl.DataFrame, query_language: str, passage_language:
     )
 
 
-def _look_up(strings: pl.Series, known: pl.Series) -> Numbers:
+def look_up(strings: pl.Series, known: pl.Series) -> Numbers:
     """Where each string stands in `known`, or -1."""
     found = pc.index_in(strings.to_arrow(), known.to_arrow())
     places: Numbers = found.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)

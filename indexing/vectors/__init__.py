@@ -1,0 +1,1 @@
+"""Vectors of an index's segments under FAISS: kinds, training, files, search of several segments; knows no text."""

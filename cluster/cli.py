@@ -65,6 +65,23 @@ COMMANDS = {
     "models": Command("models:models", "list the models that csgen carries", ()),
     "pack": Command("models:pack", "copy a trained model with weights of half the size", ("model",)),
     "mine": Command("mine:mine", "mine hard negatives for training pairs by BM25 or an encoder", ("pairs",)),
+    "index build": Command(
+        "index:build", "build an index of passages: their vectors, words and texts, in shards", ("passages",)
+    ),
+    "index add": Command(
+        "index:add", "add passages to an index, in place of those of the same ids", ("index", "passages")
+    ),
+    "index delete": Command("index:delete", "delete passages from an index", ("index",)),
+    "index compact": Command(
+        "index:compact", "rewrite segments that are small or have many deletes, or train anew", ("index",)
+    ),
+    "index snapshot": Command("index:snapshot", "copy an index as it is now, to a folder at any URI", ("index",)),
+    "index restore": Command("index:restore", "make an index of a snapshot, or mend one by it", ("snapshot",)),
+    "index search": Command("index_search:search", "search an index", ("index", "texts")),
+    "index offsets": Command(
+        "index_search:offsets", "learn what makes scores of several languages compare", ("index", "collection")
+    ),
+    "index info": Command("index:info", "tell what an index holds, and check its files", ("index",)),
     "rerank": Command("rerank:rerank", "put a run's passages in the order of a model's scores", ()),
     "evaluate": Command(
         "evaluate:evaluate", "measure systems on MoIR, CLIR and MLIR; write tables, plots, a report", ("experiment",)

@@ -27,23 +27,14 @@ def open_model(spec: RerankerSpec | EncoderSpec, path: str) -> Scorer:
         return EncoderScorer(load_encoder(path, spec.precision, spec.max_tokens))
     from cluster.reranker import Reranker
 
-    _hide_progress()
     return Reranker.load(path, precision=spec.precision, max_tokens=spec.max_tokens)
 
 
 def load_encoder(path: str, precision: str, max_tokens: int) -> "Encoder":
-    """The encoder at a path, without a progress bar."""
+    """The encoder at a path."""
     from indexing.encoder import Encoder
 
-    _hide_progress()
     return Encoder.load(path, precision=precision, max_tokens=max_tokens)
-
-
-def _hide_progress() -> None:
-    """Of weights being read, in a second."""
-    from transformers.utils import logging as hugging_face
-
-    hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 @cache

@@ -161,7 +161,7 @@ def import_bm25s() -> Any:
     try:
         import bm25s
     except ImportError as error:
-        raise InputError("lexical search needs bm25s: pip install 'csgen[eval]'") from error
+        raise InputError("lexical search needs bm25s: pip install 'csgen[lexical]'") from error
     logging.getLogger("bm25s").setLevel(logging.WARNING)  # on import it asks for everything down to DEBUG
     return bm25s
 
@@ -170,7 +170,7 @@ def _import_stopwordsiso() -> Any:
     try:
         import stopwordsiso
     except ImportError as error:
-        raise InputError("lexical search needs stopwordsiso: pip install 'csgen[eval]'") from error
+        raise InputError("lexical search needs stopwordsiso: pip install 'csgen[lexical]'") from error
     return stopwordsiso
 
 
@@ -179,7 +179,7 @@ def _make_stemmer(language: str) -> Any:
     try:
         import Stemmer
     except ImportError as error:
-        raise InputError("lexical search needs PyStemmer: pip install 'csgen[eval]'") from error
+        raise InputError("lexical search needs PyStemmer: pip install 'csgen[lexical]'") from error
     try:
         return Stemmer.Stemmer(language, 0)  # no cache: every word comes once
     except KeyError:
@@ -191,7 +191,7 @@ def _simplify(words: pl.Series) -> pl.Series:
     try:
         import opencc
     except ImportError as error:
-        raise InputError("search in Chinese needs OpenCC: pip install 'csgen[eval]'") from error
+        raise InputError("search in Chinese needs OpenCC: pip install 'csgen[lexical]'") from error
     return pl.Series(opencc.OpenCC("t2s").convert("\n".join(words)).split("\n"), dtype=pl.String)[: len(words)]
 
 

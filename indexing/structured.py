@@ -149,7 +149,7 @@ def import_sparse() -> Any:
     try:
         from scipy import sparse
     except ImportError as error:
-        raise InputError("search across languages needs SciPy: pip install 'csgen[eval]'") from error
+        raise InputError("search across languages needs SciPy: pip install 'csgen[lexical]'") from error
     return sparse
 
 

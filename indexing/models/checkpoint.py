@@ -4,9 +4,10 @@ A classifier is a folder that transformers loads with one label; an encoder one 
 transformer, whose tokens are then averaged. Runs no model.
 """
 
+import contextlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -15,6 +16,7 @@ import torch
 import transformers
 from tokenizers.normalizers import Lowercase, Sequence
 from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
+from transformers.utils import logging as hugging_face
 
 from csgen.errors import InputError
 from indexing.models.carried import find_carried
@@ -196,12 +198,25 @@ def _read_model(path: str, folder: Path, config: Any, kind: Kind) -> tuple[Any, 
     if not _has(folder, _WEIGHT_FILES):
         raise InputError.at(path, None, "no weights: expected model.safetensors or pytorch_model.bin")
     auto = AutoModelForSequenceClassification if kind == "classifier" else AutoModel
-    model, loading = _refuse(
-        path, "the weights cannot be read; are they cut short?",
-        lambda: auto.from_pretrained(folder, config=config, dtype=torch.float32, output_loading_info=True),
-    )  # fmt: skip
+    with _no_progress_bar():
+        model, loading = _refuse(
+            path, "the weights cannot be read; are they cut short?",
+            lambda: auto.from_pretrained(folder, config=config, dtype=torch.float32, output_loading_info=True),
+        )  # fmt: skip
     missing = sorted(name for name in loading["missing_keys"] if kind == "classifier" or not name.startswith("pooler."))
     return model.eval(), missing
+
+
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """None of weights being read, in a second."""
+    was_shown = hugging_face.is_progress_bar_enabled()
+    hugging_face.disable_progress_bar()  # type: ignore[no-untyped-call]
+    try:
+        yield
+    finally:
+        if was_shown:
+            hugging_face.enable_progress_bar()  # type: ignore[no-untyped-call]
 
 
 def _refuse(path: str, problem: str, load: Callable[[], _Loaded]) -> _Loaded:

@@ -15,7 +15,7 @@ from csgen.errors import InputError
 from csgen.files import exists, filesystem, join, open_input, replace_file
 from csgen.manifest import MANIFEST_NAME, Manifest, describe_files
 from eval.analysis import analyse
-from eval.experiment import Experiment, locate, read_experiment
+from eval.experiment import CandidatesSpec, Experiment, ReorderingSpec, locate, read_experiment
 from eval.measuring.measures import parse_measures
 from eval.pool import ScorePool
 from eval.reporting.page import Origin
@@ -144,12 +144,19 @@ def _list_facts(workshop: Workshop) -> dict[str, str]:
         facts[f"data of {name}"] = (
             f"{told['name']}, split {benchmark.split}{drawn}; {told['source']}; licence: {told['licence']}"
         )
-    if chosen := experiment.candidates:
-        way = f"of {chosen.pivot} queries and passages, by shared ids" if chosen.pivot else "of each cell itself"
-        facts["candidates"] = f"the best {experiment.depth} by {chosen.system}, {way}"
+    if experiment.candidates:
+        facts["candidates"] = _describe_candidates(experiment.candidates, experiment.depth)
+    for spec in experiment.systems:
+        if isinstance(spec, ReorderingSpec) and spec.candidates:
+            facts[f"candidates of {spec.name}"] = _describe_candidates(spec.candidates, experiment.depth)
     facts["depth of runs"] = f"{experiment.depth:,} passages a query"
     facts["seed of draws, tests and intervals"] = str(experiment.seed)
     return facts
+
+
+def _describe_candidates(chosen: CandidatesSpec, depth: int) -> str:
+    way = f"of {chosen.pivot} queries and passages, by shared ids" if chosen.pivot else "of each cell itself"
+    return f"the best {depth} by {chosen.system}, {way}"
 
 
 def _open_workshop(config: EvaluateConfig, experiment: Experiment, makers: Makers) -> Workshop:

@@ -138,6 +138,45 @@ class TranslatedBm25Spec(LexicalSpec):
     lexicon: str = Field(min_length=1, description="folder that csgen lexicon build wrote; may be a URI")
 
 
+class IndexSpec(SystemSpec):
+    """Search of an index that csgen index built."""
+
+    kind: Literal["index"]
+    index: str = Field(
+        min_length=1,
+        description="folder of an index of the benchmark's passages, perhaps among others; {benchmark} stands for its "
+        "name",
+    )
+    options: dict[str, Any] = Field({}, description="options of csgen index search, such as mode: hybrid")
+    lexicon: str = Field(
+        "", description="folder that csgen lexicon build wrote, for translated search; may be a URI. None: none is done"
+    )
+    offsets: str = Field("", description="file of languages' score offsets. None: scores stay what they are")
+    expansions: str = Field(
+        "",
+        description="JSON lines, or TSV with a header, of query_id, text and perhaps language: a second form of each "
+        "query, fused with it; may be a URI; {benchmark} stands for the benchmark's name. None: there is none",
+    )
+
+    @field_validator("options")
+    @classmethod
+    def _not_given_elsewhere(cls, options: dict[str, Any]) -> dict[str, Any]:
+        elsewhere = {
+            "top_k": "depth",
+            "lexicon": "the system's lexicon",
+            "offsets": "the system's offsets",
+            "query_language": "the cells",
+        }
+        if found := [name for name in options if name in elsewhere]:
+            raise ValueError(f"options: {found[0]} is told by {elsewhere[found[0]]}; leave it out")
+        return options
+
+    def files(self, benchmark: str) -> dict[str, str]:
+        """What its runs on a benchmark depend on: paths by name."""
+        paths = {"index": self.index, "expansions": self.expansions, "lexicon": self.lexicon, "offsets": self.offsets}
+        return {name: path.replace("{benchmark}", benchmark) for name, path in paths.items() if path}
+
+
 class SeededSpec(SystemSpec):
     """A system of which there are several, one for each seed."""
 
@@ -148,19 +187,27 @@ class SeededSpec(SystemSpec):
         return self.seeds
 
 
-class OracleSpec(SystemSpec):
-    """The candidates in the order of their judgements: the best that a reranker can do."""
+class ReorderingSpec(SystemSpec):
+    """A system that puts candidates in another order."""
 
     reorders = True
+
+    candidates: CandidatesSpec | None = Field(
+        None, description="the candidates of this system alone; none: the experiment's"
+    )
+
+
+class OracleSpec(ReorderingSpec):
+    """The candidates in the order of their judgements: the best that a reranker can do."""
+
     reads_queries = False
 
     kind: Literal["oracle"]
 
 
-class RandomSpec(SeededSpec):
+class RandomSpec(ReorderingSpec, SeededSpec):
     """The candidates in an order drawn by seed, query and passage."""
 
-    reorders = True
     reads_queries = False
 
     kind: Literal["random"]
@@ -190,10 +237,8 @@ class RunSpec(SeededSpec):
         return path
 
 
-class ScorerSpec(SeededSpec):
+class ScorerSpec(ReorderingSpec, SeededSpec):
     """Anything that scores pairs of texts, from Python."""
-
-    reorders = True
 
     kind: Literal["scorer"]
     make: str = Field(
@@ -217,10 +262,8 @@ class ModelSpec(SeededSpec):
         return self.model.replace("{seed}", str(seed))
 
 
-class ScoringModelSpec(ModelSpec):
+class ScoringModelSpec(ReorderingSpec, ModelSpec):
     """A model that scores pairs."""
-
-    reorders = True
 
     translate: str = Field(
         "",
@@ -249,7 +292,16 @@ class DenseSpec(ModelSpec):
 
 AnySystem = Annotated[
     Union[  # noqa: UP007  for get_args
-        Bm25Spec, TranslatedBm25Spec, DenseSpec, OracleSpec, RandomSpec, RunSpec, ScorerSpec, RerankerSpec, EncoderSpec
+        Bm25Spec,
+        TranslatedBm25Spec,
+        DenseSpec,
+        IndexSpec,
+        OracleSpec,
+        RandomSpec,
+        RunSpec,
+        ScorerSpec,
+        RerankerSpec,
+        EncoderSpec,
     ],
     Field(discriminator="kind"),
 ]
@@ -286,14 +338,24 @@ class Experiment(StageConfig):
         names = [one.name for one in self.systems]
         if self.baseline and self.baseline not in names:
             raise ValueError(f"baseline: {self.baseline!r} is not among the systems {', '.join(names)}")
-        reordering = [one.name for one in self.systems if one.reorders]
-        if reordering and self.candidates is None:
-            raise ValueError(f"candidates: {reordering[0]} reorders candidates, and none are given")
-        if self.candidates and self.candidates.system not in names:
-            raise ValueError(f"candidates: {self.candidates.system!r} is not among the systems {', '.join(names)}")
-        if self.candidates and self.candidates.system in reordering:
-            raise ValueError(f"candidates: {self.candidates.system!r} itself reorders candidates")
+        for one in self.systems:
+            if isinstance(one, ReorderingSpec):
+                self._check_candidates(one)
         return self
+
+    def _check_candidates(self, reordering: ReorderingSpec) -> None:
+        if (candidates := self.candidates_of(reordering)) is None:
+            raise ValueError(f"candidates: {reordering.name} reorders candidates, and none are given")
+        found = next((one for one in self.systems if one.name == candidates.system), None)
+        if found is None:
+            names = ", ".join(one.name for one in self.systems)
+            raise ValueError(f"candidates: {candidates.system!r} is not among the systems {names}")
+        if found.reorders:
+            raise ValueError(f"candidates: {candidates.system!r} itself reorders candidates")
+
+    def candidates_of(self, reordering: ReorderingSpec) -> CandidatesSpec | None:
+        """What a system reorders."""
+        return reordering.candidates or self.candidates
 
     def system(self, name: str) -> AnySystem:
         return next(one for one in self.systems if one.name == name)

@@ -22,9 +22,11 @@ from eval.experiment import (
     DenseSpec,
     EncoderSpec,
     Experiment,
+    IndexSpec,
     ModelSpec,
     OracleSpec,
     RandomSpec,
+    ReorderingSpec,
     RerankerSpec,
     RunSpec,
     ScorerSpec,
@@ -51,6 +53,7 @@ class Makers:
 
     open_lexical: Callable[[Bm25Spec | TranslatedBm25Spec], Ranker]
     open_dense: Callable[[DenseSpec, str], Ranker]  # with the encoder at a path
+    open_index: Callable[[IndexSpec], Ranker]
     open_model: Callable[[RerankerSpec | EncoderSpec, str], Scorer]  # of the model at a path
     hash_model: Callable[[str], str]  # of all that makes a model's scores
 
@@ -119,7 +122,7 @@ class Workshop:
         hashes = {name: self._hashes.of(path) for name, path in files.items()} | self._hash_inputs(spec, unit)
         candidates = self._candidate_unit(unit) if spec.reorders else None
         return Origin(
-            spec.model_dump(mode="json", exclude={"seeds", "name", "model", "max_tokens", "translate"}),
+            spec.model_dump(mode="json", exclude={"seeds", "name", "model", "max_tokens", "translate", "candidates"}),
             unit.seed,
             self._variant(unit).model_dump(mode="json") if unit.variant else {},
             self.origin(candidates).run if candidates else "",
@@ -182,7 +185,9 @@ class Workshop:
 
     def _candidate_unit(self, unit: Unit) -> Unit:
         """The unit whose run a reranker's candidates come from. A pivot's queries are never varied."""
-        spec = self.experiment.candidates
+        reordering = self.experiment.system(unit.system)
+        assert isinstance(reordering, ReorderingSpec)
+        spec = self.experiment.candidates_of(reordering)
         assert spec is not None, "checked by Experiment"
         seed = self.experiment.system(spec.system).all_seeds[0]
         if spec.pivot:
@@ -195,6 +200,8 @@ class Workshop:
             return RunFiles(spec.path, seed)
         if isinstance(spec, DenseSpec):
             return self._makers.open_dense(spec, spec.path(seed))
+        if isinstance(spec, IndexSpec):
+            return self._makers.open_index(spec)
         assert isinstance(spec, Bm25Spec | TranslatedBm25Spec)
         return self._makers.open_lexical(spec)
 
@@ -232,6 +239,8 @@ class Workshop:
         files = {}
         if isinstance(spec, TranslatedBm25Spec):
             files["lexicon"] = spec.lexicon
+        if isinstance(spec, IndexSpec):
+            files |= spec.files(unit.benchmark)
         if isinstance(spec, ScoringModelSpec) and spec.translate:
             files["translate"] = spec.translate
         if isinstance(spec, RunSpec):

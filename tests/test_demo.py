@@ -6,6 +6,7 @@ import pytest
 
 from cluster.cli import main
 from csgen.manifest import Manifest
+from indexing.index.index import Index
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +60,14 @@ def test_the_demo_measures_both_in_all_settings(demo):
     assert re.search(r"on switched pairs +\d+\.\d", printed)
 
 
-def test_the_demo_searches_across_languages(demo):
-    assert re.search(r"30 French queries searched in \d+ English passages", demo[1])
+def test_the_demo_searches_its_index_across_languages(demo):
+    folder, printed = demo
+    assert "30 French queries searched in the index's English passages" in printed
+    assert Index.open(folder / "index-mixed").count_languages()["ja"] == 50
+
+
+def test_the_demo_shows_a_search_in_all_languages(demo):
+    assert re.search(r"\$ csgen index search \S+/index-mixed '.+' --least-hits each=1", demo[1])
 
 
 def test_a_second_demo_passes_over_what_is_there(demo, capture_all):

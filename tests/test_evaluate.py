@@ -119,6 +119,14 @@ def test_a_system_that_joins_is_all_that_is_made(evaluate, experiment):
     assert summary_of(evaluate(joined, "--format", "json"))["new_runs"] == NUM_CELLS
 
 
+def test_a_system_reorders_its_own_candidates(evaluate, experiment):
+    own = {"name": "of its own", "kind": "oracle", "candidates": {"system": "BM25"}}
+    path = experiment(systems=[*EXPERIMENT["systems"], own])
+    summary = summary_of(evaluate(path, "--format", "json"))
+    assert values_of(summary, "oracle")["CLIR"] == 1.0, "the pivot's candidates have the answers"
+    assert values_of(summary, "of its own")["CLIR"] == 0.0, "the cell's do not"
+
+
 def test_another_measure_needs_no_run_again(evaluate, experiment, tmp_path):
     evaluate(experiment())
     run = tmp_path / "out/runs/toy/BM25/de-en.run.gz"

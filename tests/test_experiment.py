@@ -53,6 +53,12 @@ def test_a_seeded_system_has_one_run_a_seed(read):
     assert read(text).system("best").all_seeds == (3, 4)
 
 
+def test_a_system_may_have_candidates_of_its_own(read):
+    text = GOOD.replace("candidates:\n  system: bm25\n", "")
+    experiment = read(text.replace("kind: oracle", "kind: oracle\n    candidates: {system: bm25}"))
+    assert experiment.candidates_of(experiment.system("best")).system == "bm25"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -68,6 +74,7 @@ def test_a_seeded_system_has_one_run_a_seed(read):
         ("baseline: bm25", "baseline: bm42", "baseline: 'bm42' is not among the systems bm25, best"),
         ("  system: bm25", "  system: best", "candidates: 'best' itself reorders candidates"),
         ("candidates:\n  system: bm25\n", "", "candidates: best reorders candidates, and none are given"),
+        ("kind: oracle", "kind: oracle\n    candidates: {system: bm42}", "candidates: 'bm42' is not among the systems"),
         ("name: best", "name: bm25", "systems: 'bm25' stands twice; give each its own name"),
         ("[de, en]", "[de, de]", "9: mlir: de, de names a language twice"),
         ("[de, en]", "paper-7", "9: mlir: no set of languages 'paper-7'; expected a list, or paper-6 or paper-14"),

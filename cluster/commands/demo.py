@@ -25,7 +25,8 @@ from csgen.sources.sample import HALF, OTHER_HALF
 
 LANGUAGES = "de,it,fr,ru,ar,ja"  # of the lexicon that the package carries
 ENGLISH, SWITCHED = "on English pairs", "on switched pairs"
-FOLDERS = ("data", "lexicon", "switched", "english", "mixed", "results")
+FOLDERS = ("data", "lexicon", "switched", "english", "mixed", "results", "index-english", "index-mixed")
+QUERY_LANGUAGE, PASSAGE_LANGUAGE = "fr", "en"  # of the search across languages
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class DemoConfig(StageConfig):
 
 
 def demo(config: DemoConfig, terminal: Terminal) -> Report:
-    """Fetch, lexicon, switch; fine-tune on English and on switched pairs, measure and search with both encoders.
+    """Fetch, lexicon, switch; fine-tune on English and on switched pairs, measure, index and search with both encoders.
 
     Stages that are done already are passed over.
     """
@@ -73,7 +74,7 @@ def demo(config: DemoConfig, terminal: Terminal) -> Report:
     with replace_file(experiment) as stream:
         stream.write(yaml.safe_dump(_experiment(at, material), sort_keys=False, allow_unicode=True).encode())
     _run(["evaluate", experiment, "--output", at["results"]])
-    _search(at, material)
+    _search(at, material, join(config.output, "passages.parquet"))
     seconds = time.perf_counter() - begun
     where = f"all of it is in {config.output}/, tables and plots in {at['results']}/report.html"
     return Report(at | {"seconds": round(seconds, 1)}, f"\nDone in {seconds:.0f} s; {where}.")
@@ -137,17 +138,23 @@ def _experiment(at: dict[str, str], material: Material) -> dict[str, Any]:
     }
 
 
-def _search(at: dict[str, str], material: Material) -> None:
-    from cluster.demo_search import read_search, search_with, show_search
-    from indexing.encoder import Encoder
+def _search(at: dict[str, str], material: Material, passages: str) -> None:
+    """Index passages in all languages with both encoders, and search them across languages."""
+    from cluster.demo_search import find_gained, read_judged, search, show_searches, write_passages
 
-    judged, passages = read_search(at["data"], "fr", "en", material.split)
-    searches = {
-        name: search_with(Encoder.load(at[folder]), judged, passages)
-        for name, folder in ((ENGLISH, "english"), (SWITCHED, "mixed"))
-    }
-    _tell(f"\n{len(judged):,} French queries searched in {len(passages):,} English passages")
-    Console(file=sys.stdout, width=PLAIN_WIDTH).print(show_search(searches, judged))
+    judged = read_judged(at["data"], QUERY_LANGUAGE, PASSAGE_LANGUAGE, material.split)
+    if not exists(passages):
+        write_passages(at["data"], judged, passages)
+    indexes = {ENGLISH: ("english", at["index-english"]), SWITCHED: ("mixed", at["index-mixed"])}
+    _run_side_by_side({
+        folder: ["index", "build", passages, "--encoder", at[encoder], "--workers", "1", "--output", folder, "--quiet"]
+        for encoder, folder in indexes.values()
+    })  # fmt: skip
+    searches = {name: search(folder, judged, PASSAGE_LANGUAGE) for name, (_, folder) in indexes.items()}
+    gained = find_gained(searches)
+    _tell(f"\n{len(judged):,} French queries searched in the index's English passages")
+    Console(file=sys.stdout, width=PLAIN_WIDTH).print(show_searches(searches, judged, gained))
+    _run(["index", "search", at["index-mixed"], judged["query"][gained or 0], "--least-hits", "each=1"])
 
 
 def _run(arguments: list[str], output: str | None = None) -> None:

@@ -7,6 +7,7 @@ from rich.console import Group
 
 from cluster.connection import connect
 from cluster.dense import open_dense
+from cluster.index_ranker import open_index
 from cluster.lexical import open_lexical
 from cluster.models import hash_model, open_model
 from cluster.terminal import Report, Terminal
@@ -19,7 +20,7 @@ SMALL_UNITS = 100  # made here: Ray would take longer to start
 
 
 def evaluate(config: EvaluateConfig, terminal: Terminal) -> Report:
-    job = plan_job(config, Makers(open_lexical, open_dense, open_model, hash_model))
+    job = plan_job(config, Makers(open_lexical, open_dense, open_index, open_model, hash_model))
     with terminal.progress("runs", job.num_missing) as advance:
         for made in _run_groups(job):
             advance(made)

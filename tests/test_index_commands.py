@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+import faiss
 import numpy as np
 import pytest
 import ray.cloudpickle
@@ -303,3 +304,11 @@ def test_what_an_actor_raises_is_raised_here(tmp_path, ray_session):
         list(map_on_actors(1, HALF, square, str(tmp_path / "killed"), [1, 99]))
     with pytest.raises(CsgenError, match="a worker failed: ValueError: 98"):
         list(map_on_actors(1, HALF, square, str(tmp_path / "killed"), [98]))
+
+
+@pytest.mark.skipif(hasattr(faiss, "StandardGpuResources"), reason="this FAISS can work on a GPU")
+def test_a_search_on_a_gpu_without_support_says_what_to_install(csgen, plain, tmp_path):
+    np.save(tmp_path / "queries.npy", vectors_of(2))
+    code, _, errors = csgen("index", "search", plain[0], "--vectors", tmp_path / "queries.npy", "--device", "gpu")
+    assert code == 2
+    assert "pip install 'csgen[gpu]'" in errors

@@ -23,6 +23,7 @@ from indexing.index.sources import StoredRows
 from indexing.passages import Filter
 from indexing.passages.rows import LANGUAGE, PASSAGE_ID, TEXT
 from indexing.store import Store
+from indexing.vectors.config import Device
 
 _SHOWN_CHARACTERS = 160  # of a passage
 
@@ -35,6 +36,7 @@ class OpenConfig(StageConfig):
     encoder: str = Field(
         "", description="folder, hub id or carried model of the index's encoder; default: where it was at the build"
     )
+    device: Device = Field("cpu", description="where vectors are searched: cpu, or gpu with faiss-gpu")
 
 
 class QueriesConfig(OpenConfig):
@@ -83,7 +85,7 @@ def _open(config: OpenConfig, repair: bool = False) -> Index:
         settings = IndexSettings.of(Store.open(config.index).read_version(config.version), config.index)
         own = locate_encoder(settings, config.encoder, config.index)
         encoder = load_encoder(own.path, precision=own.precision, max_length=own.max_length)
-    return Index.open(config.index, config.version, repair, encoder=encoder)
+    return Index.open(config.index, config.version, repair, encoder=encoder, device=config.device)
 
 
 def _show_hits(result: SearchResult, columns: tuple[str, ...]) -> RenderableType:

@@ -146,7 +146,7 @@ def test_an_unknown_language_is_refused() -> None:
 )
 def test_a_missing_library_names_the_extra(module: str, language: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(InputError, match=r"pip install 'csgen\[eval\]'"):
+    with pytest.raises(InputError, match=r"pip install 'csgen\[lexical\]'"):
         terms_of(language, "words 国")
 
 

@@ -63,7 +63,7 @@ def test_the_demo_measures_both_in_all_settings(demo):
 def test_the_demo_searches_its_index_across_languages(demo):
     folder, printed = demo
     assert "30 French queries searched in the index's English passages" in printed
-    assert Index.open(folder / "index-mixed").count_languages()["ja"] == 50
+    assert Index.open(folder / "index-mixed").count_languages()["ja"] == 60
 
 
 def test_the_demo_shows_a_search_in_all_languages(demo):

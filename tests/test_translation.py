@@ -254,7 +254,7 @@ def test_passages_without_a_term_have_no_hits(passages: list[str]) -> None:
 
 def test_missing_scipy_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy", None)
-    with pytest.raises(InputError, match=r"pip install 'csgen\[eval\]'"):
+    with pytest.raises(InputError, match=r"pip install 'csgen\[lexical\]'"):
         TranslatedIndex.build(series(["cat"]), german())
 
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from toy_vectors import found, global_rows, make_segments, make_trained, sort_all, toy
 
-from indexing.vectors.search import search_segments
+from indexing.vectors.search import Effort, search_segments
 
 faiss = pytest.importorskip("faiss")
 
@@ -152,3 +152,15 @@ def test_no_allowed_row_gives_no_hit():
 
 def test_no_query_gives_an_empty_result():
     assert search_segments(toy("flat").segments, np.empty((0, 24), np.float32), 5).rows.shape == (0, 5)
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf"])
+def test_rows_that_float32_hardly_tells_apart_are_ordered_by_exact_scores(kind, tmp_path):
+    rng = np.random.default_rng(5)
+    base = rng.standard_normal((3, 96))
+    noise = 10.0 ** -rng.integers(3, 8, (900, 1)) * rng.standard_normal((900, 96))
+    vectors, queries = (base[rng.integers(0, 3, 900)] + noise).astype(np.float32), base.astype(np.float32)
+    segments = make_segments(tmp_path, make_trained(tmp_path / "trained", vectors, kind=kind), vectors, (300, 310))
+    hits = search_segments(segments, queries, 60, effort=Effort(probes=1000))
+    exact = (queries.astype(np.float64) @ vectors.astype(np.float64).T).astype(np.float32)
+    np.testing.assert_array_equal(hits.scores, -np.sort(-exact, axis=1)[:, :60])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from csgen.neighbours import search
 from indexing.vectors.kernels import scan, sum_by_list
-from indexing.vectors.scoring import Ranked, order
+from indexing.vectors.scoring import Ranked, bound_errors, order
 from indexing.vectors.stored import Matrix, Numbers, freeze, measure_lengths, read_blocks
 
 Assign = Callable[[Any, Matrix], Numbers]  # vectors and centroids -> the nearest centroid of each vector
@@ -24,15 +24,18 @@ _SPLIT = 2.0**-10  # by which two centroids part that share a list, as FAISS doe
 
 @dataclass(frozen=True)
 class Centroids:
-    """matrix: (lists, dimensions) float32; numbers: the same, flat; places: where in them a list's begins."""
+    """matrix: (lists, dimensions) float32; numbers: the same, flat; places: where in them a list's begins; longest: no
+    centroid is longer."""
 
     matrix: Matrix
     numbers: Matrix
     places: Numbers
+    longest: float
 
     @classmethod
     def of(cls, matrix: Matrix) -> "Centroids":
-        return cls(matrix, freeze(matrix.reshape(-1)), np.arange(len(matrix)) * matrix.shape[1])
+        places = np.arange(len(matrix)) * matrix.shape[1]
+        return cls(matrix, freeze(matrix.reshape(-1)), places, float(measure_lengths(matrix).max()))
 
     def __len__(self) -> int:
         return len(self.matrix)
@@ -40,7 +43,8 @@ class Centroids:
     def find(self, queries: Matrix, top_k: int) -> Ranked:
         """The lists, as ids, with the largest inner products; ties by the lower list."""
         best = Ranked.empty(len(queries), top_k)
-        scan(queries, self.numbers, self.places, np.arange(len(self)), best.scores, best.ids)
+        slacks = 2 * bound_errors(queries, self.longest)
+        scan(queries, slacks, self.numbers, self.places, np.arange(len(self)), best.scores, best.ids)
         return order(best.ids, best.scores, top_k)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.vectors.kernels import ROW_BITS, scan
-from indexing.vectors.scoring import NO_ID, Bitmap, Ranked, join, order, unpack
+from indexing.vectors.scoring import NO_ID, Bitmap, Ranked, bound_errors, join, order, unpack
 from indexing.vectors.stored import Matrix, Numbers, StoredVectors
 from indexing.vectors.threads import run_tasks
 
@@ -89,6 +89,7 @@ def _collect(queries: Matrix, units: Iterator[Unit], width: int) -> Ranked:
     best = Ranked.empty(len(queries), width)
     for part, first, last in units:
         rows, ids = part.read(first, last)
-        if not scan(queries, *part.vectors.load(rows), ids, best.scores, best.ids):
+        slacks = 2 * bound_errors(queries, part.vectors.longest)
+        if not scan(queries, slacks, *part.vectors.load(rows), ids, best.scores, best.ids):
             part.vectors.refuse_places()
     return best

@@ -16,8 +16,8 @@ from csgen.errors import InputError
 from indexing.vectors.kernels import ROW_BITS, mark_segment, scan_lists
 from indexing.vectors.library import load_faiss
 from indexing.vectors.lists import Lists
-from indexing.vectors.scoring import MARGIN, Bitmap, Ranked, Ranker, join, order
-from indexing.vectors.stored import Matrix, Numbers, freeze
+from indexing.vectors.scoring import MARGIN, Bitmap, Ranked, Ranker, bound_errors, join, order
+from indexing.vectors.stored import Matrix, Numbers, StoredVectors, freeze
 from indexing.vectors.threads import cut_evenly, run_tasks
 from indexing.vectors.training import TrainedLists
 
@@ -27,11 +27,11 @@ _ALL_ROWS: Bitmap = freeze(np.empty(0, np.uint8))
 
 @dataclass(frozen=True)
 class ListPart:
-    """What to search of a segment: `number` is its place among the ranker's; path: of its exact vectors, for errors;
-    allowed None: all rows."""
+    """What to search of a segment: `number` is its place among the ranker's; vectors: the exact ones; allowed None: all
+    rows."""
 
     number: int
-    path: str
+    vectors: StoredVectors
     lists: Lists
     allowed: Bitmap | None
 
@@ -130,9 +130,10 @@ def _compare(pieces: Pieces, best: Ranked) -> None:
     """Put rows in place of worse ones in heaps, (queries, width), by exact scores."""
     for part, probes in pieces:
         allowed = _ALL_ROWS if part.allowed is None else freeze(part.allowed)
-        inputs = (probes.queries, probes.lists, part.lists.content, part.number, allowed)
+        slacks = 2 * bound_errors(probes.queries, part.vectors.longest)
+        inputs = (probes.queries, slacks, probes.lists, part.lists.content, part.number, allowed)
         if not scan_lists(*inputs, best.scores, best.ids):
-            raise InputError.at(part.path, None, "altered: its lists name rows that the segment has not")
+            raise InputError.at(part.vectors.path, None, "altered: its lists name rows that the segment has not")
 
 
 def _collect(pieces: Pieces, heaps: Ranked) -> None:

@@ -41,6 +41,15 @@ def _score(query: Any, row: Any) -> Any:
     return np.float32(total)
 
 
+@_reordered
+def _guess(query: Any, row: Any) -> Any:
+    """The same in float32, in half the time."""
+    total = np.float32(0)
+    for j in range(len(query)):
+        total += query[j] * row[j]
+    return total
+
+
 @_compiled
 def multiply(vectors: Any, matrix: Any, products: Any) -> None:
     """Fill `products` with vectors @ matrix.T; each product depends on its two vectors alone."""
@@ -81,11 +90,12 @@ def sum_by_list(vectors: Any, lists: Any, sums: Any, counts: Any) -> None:
 
 
 @_compiled
-def scan(queries: Any, numbers: Any, places: Any, ids: Any, best_scores: Any, best_ids: Any) -> Any:
+def scan(queries: Any, slacks: Any, numbers: Any, places: Any, ids: Any, best_scores: Any, best_ids: Any) -> Any:
     """Put rows in place of worse ones among the best of each query, (queries, top k), heaps with the worst in front.
 
     Row i begins at `numbers[places[i]]` (flat float32) and has the id `ids[i]`, -1 to be passed over. Score -inf and
-    id -1 stand for room. False where a row lies outside.
+    id -1 stand for room. slacks (queries,): a row whose product in float32 is more than this below the worst is worse.
+    False where a row lies outside.
     """
     dim = queries.shape[1]
     for i in range(len(places)):
@@ -96,9 +106,11 @@ def scan(queries: Any, numbers: Any, places: Any, ids: Any, best_scores: Any, be
         for q in range(len(queries)):
             query, scores, own = queries[q], best_scores[q], best_ids[q]
             for i in range(start, end):
-                score = _score(query, numbers[places[i] : places[i] + dim])
-                if score >= scores[0] and ids[i] >= 0 and _is_worse(scores[0], own[0], score, ids[i]):
-                    _replace_worst(scores, own, score, ids[i])
+                row = numbers[places[i] : places[i] + dim]
+                if _guess(query, row) >= scores[0] - slacks[q] and ids[i] >= 0:
+                    score = _score(query, row)
+                    if _is_worse(scores[0], own[0], score, ids[i]):
+                        _replace_worst(scores, own, score, ids[i])
     return True
 
 
@@ -123,7 +135,7 @@ def _replace_worst(scores: Any, ids: Any, score: Any, row: Any) -> None:
 
 @_compiled
 def scan_lists(
-    queries: Any, lists: Any, content: Any, number: Any, allowed: Any, best_scores: Any, best_ids: Any
+    queries: Any, slacks: Any, lists: Any, content: Any, number: Any, allowed: Any, best_scores: Any, best_ids: Any
 ) -> Any:
     """The same for the rows of the lists that each query looks into, (queries, lists), in segment `number`.
 
@@ -142,10 +154,9 @@ def scan_lists(
                 place = start + i * dim
                 if is_half:
                     _widen_row(words[place : place + dim], single)
-                    score = _score(query, single)
-                else:
-                    score = _score(query, singles[place : place + dim])
-                if score >= scores[0]:
+                vector = single if is_half else singles[place : place + dim]
+                if _guess(query, vector) >= scores[0] - slacks[q]:
+                    score = _score(query, vector)
                     row = np.int64(words[rows + 4 * i]) | np.int64(words[rows + 4 * i + 1]) << 16
                     if row >= num_rows:
                         return False

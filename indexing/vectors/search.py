@@ -210,7 +210,7 @@ class _Search:
         coded, exactly = choice.kind in CODED, choice.kind not in CODED or factor > 0
         wanted = max(self.ranker.top_k, math.ceil(factor * self.ranker.top_k)) if coded else self.ranker.top_k
         list_parts = [
-            ListPart(part.number, part.segment.stored.path, part.segment.lists, part.bitmap)
+            ListPart(part.number, part.segment.stored, part.segment.lists, part.bitmap)
             for part in parts
             if part.segment.lists
         ]

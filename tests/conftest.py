@@ -20,6 +20,18 @@ def pytest_configure():
                 cached.unlink()
 
 
+@pytest.fixture(name="csgen")
+def run_csgen(capsys):
+    """Runs a command in this process: gives its exit code, standard output and standard error."""
+    from cluster.cli import main
+
+    def run(*arguments):
+        code = main([str(argument) for argument in arguments])
+        return code, *capsys.readouterr()
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def sample_lexicon(tmp_path_factory):
     """The folder of the lexicon that the package carries, built."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cluster.cli import COMMANDS, main
+from cluster.cli import COMMANDS
 
 CSGEN = Path(sys.executable).parent / "csgen"
 REASON_FOR_SKIPPING = "the package is not installed, so there is no command csgen"
@@ -22,17 +22,6 @@ def run_process(*arguments, **environment):
     return subprocess.run(
         [CSGEN, *arguments], capture_output=True, text=True, check=False, env=os.environ | environment, timeout=120
     )
-
-
-@pytest.fixture
-def csgen(capsys):
-    """Runs a command in this process: gives its exit code, standard output and standard error."""
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
 
 
 @pytest.fixture

@@ -25,17 +25,6 @@ ray.cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 
 @pytest.fixture
-def csgen(capsys):
-    """Runs a command in this process: gives its exit code, standard output and standard error."""
-
-    def run(*arguments):
-        code = main([str(argument) for argument in arguments])
-        return code, *capsys.readouterr()
-
-    return run
-
-
-@pytest.fixture
 def tell(csgen):
     """Runs a command that has to end well; gives its JSON."""
 

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from indexing.index.fusion import Numbers, Ranking, order_hits
+from indexing.index.fusion import Numbers, Ranking
 from indexing.index.opened import NO_ROW, ROW_BITS, Allowed, OpenSegments
+from indexing.passages import order_ties
 from indexing.vectors.search import NOT_COUNTED, Effort, Hits, search_segments
 
 _MARGIN = 4  # hits beyond those asked for, which tell whether the last one's score goes on behind it
@@ -78,25 +79,19 @@ class DenseSearch:
 
     def _order(self, hits: Ranking, width: int) -> Ranking:
         """Hits that come by score: those with equal ones by address."""
-        same = hits.scores[:, 1:] == hits.scores[:, :-1]
-        if not same[:, :width].any():
+        numbers, scores = hits.numbers.ravel(), hits.scores.ravel()
+        is_tied = (scores[1:] == scores[:-1]) & (numbers[1:] != NO_ROW)
+        is_tied[hits.numbers.shape[1] - 1 :: hits.numbers.shape[1]] = (
+            False  # the last of a query, the first of the next
+        )
+        if not is_tied.any():
             return hits.cut(width)
-        tied = np.zeros(hits.scores.shape, np.bool_)
-        tied[:, 1:] |= same
-        tied[:, :-1] |= same
-        tied &= hits.numbers != NO_ROW
-        queries, places = np.nonzero(tied)
-        numbers, scores = hits.numbers[queries, places], hits.scores[queries, places]
-        keys = self.opened.read_keys(numbers)
-        order = np.lexsort((keys, -scores, queries))  # which moves rows within their runs of equal scores alone
-        hits.numbers[queries, places] = numbers[order]
-        queries, scores, keys = queries[order], scores[order], keys[order]
-        alike = (queries[1:] == queries[:-1]) & (scores[1:] == scores[:-1]) & (keys[1:] == keys[:-1])
-        if alike.any():  # of these the whole addresses decide
-            some = np.unique(queries[1:][alike])
-            unsettled = Ranking(hits.numbers[some], hits.scores[some])
-            hits.put(some, unsettled.take(order_hits(unsettled, self.opened, width)))
-        return hits.cut(width)
+        order = order_ties(
+            is_tied,
+            lambda places: self.opened.read_keys(numbers[places]),
+            lambda places: self.opened.addresses(numbers[places]),
+        )
+        return Ranking(numbers[order].reshape(hits.numbers.shape), hits.scores).cut(width)
 
 
 def _number(hits: Hits, queries: NDArray[np.bool_]) -> Ranking:

@@ -4,7 +4,7 @@ from indexing.passages.filters import Condition, Filter
 from indexing.passages.search import LexicalSearch
 from indexing.passages.table import PassageTable, join_titles_of
 from indexing.passages.terms import LexicalPart, write_lexical
-from indexing.passages.ties import SegmentHits, merge_hits
+from indexing.passages.ties import SegmentHits, merge_hits, order_ties
 from indexing.passages.translated import TranslatedSearch
 from indexing.passages.writing import Written, write_passages
 
@@ -19,6 +19,7 @@ __all__ = [
     "Written",
     "join_titles_of",
     "merge_hits",
+    "order_ties",
     "write_lexical",
     "write_passages",
 ]

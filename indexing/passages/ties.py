@@ -1,6 +1,6 @@
 """Hits of several segments in one order: best score first, equal scores by address. Knows no score's meaning."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -77,36 +77,50 @@ class _Candidates:
 
     def sort(self, tables: Sequence[Addressed]) -> Numbers:
         """Their order: by query, best score first, equal scores by address."""
-        columns: list[NDArray[np.float32] | NDArray[np.int64] | Words] = [self.queries, -self.scores]
-        order = np.lexsort(tuple(columns[::-1]))
-        for read in (self._read_keys, self._rank_addresses):
-            tied = _find_runs([column[order] for column in columns])
-            if not tied.any():
-                break
-            columns.append(read(tables, np.sort(order[tied])))
-            order = np.lexsort(tuple(columns[::-1]))
-        return order
+        order = np.lexsort((-self.scores, self.queries))
+        queries, scores = self.queries[order], self.scores[order]
+        is_tied = (queries[1:] == queries[:-1]) & (scores[1:] == scores[:-1])
+        if not is_tied.any():
+            return order
 
-    def _read_keys(self, tables: Sequence[Addressed], wanted: Numbers) -> Words:
-        keys = np.zeros(len(self.rows), np.uint64)
-        for segment in np.unique(self.segments[wanted]).tolist():
-            own = wanted[self.segments[wanted] == segment]
-            keys[own] = tables[segment].order_keys[self.rows[own]]
-        return keys
+        def read_keys(places: Numbers) -> Words:
+            wanted = order[places]
+            keys = np.empty(len(wanted), np.uint64)
+            for segment, own in self._by_segment(wanted):
+                keys[own] = tables[segment].order_keys[self.rows[wanted[own]]]
+            return keys
 
-    def _rank_addresses(self, tables: Sequence[Addressed], wanted: Numbers) -> Numbers:
-        places, addresses = [], []
-        for segment in np.unique(self.segments[wanted]).tolist():
-            own = wanted[self.segments[wanted] == segment]
-            places.append(own)
-            addresses.append(tables[segment].addresses(self.rows[own]))
-        ranks = np.zeros(len(self.rows), np.int64)
-        ranks[np.concatenate(places)] = pc.rank(pa.concat_arrays(addresses), tiebreaker="dense").to_numpy()
-        return ranks
+        def read_addresses(places: Numbers) -> pa.Array:
+            wanted = order[places]
+            parts = list(self._by_segment(wanted))
+            addresses = pa.concat_arrays([tables[segment].addresses(self.rows[wanted[own]]) for segment, own in parts])
+            return addresses.take(pa.array(np.argsort(np.concatenate([own for _, own in parts]))))
+
+        return order[order_ties(is_tied, read_keys, read_addresses)]
+
+    def _by_segment(self, wanted: Numbers) -> Iterator[tuple[int, Numbers]]:
+        """By segment, where its candidates stand among those wanted."""
+        owners = self.segments[wanted]
+        return ((segment, np.flatnonzero(owners == segment)) for segment in np.unique(owners).tolist())
 
 
-def _find_runs(columns: Sequence[NDArray[np.float32] | NDArray[np.int64] | Words]) -> NDArray[np.bool_]:
-    """Which rows of sorted columns are equal to a neighbour."""
-    same = np.logical_and.reduce([column[1:] == column[:-1] for column in columns])
-    tied: NDArray[np.bool_] = np.append(same, False) | np.append(False, same)
-    return tied
+def order_ties(
+    is_tied: NDArray[np.bool_], read_keys: Callable[[Numbers], Words], read_addresses: Callable[[Numbers], pa.Array]
+) -> Numbers:
+    """The places of one hit or more, each run of ties ordered by address; all others stay.
+
+    is_tied: (hits - 1,), whether a hit is tied with the next. Keys, which are addresses' first bytes, are read for the
+    places of ties alone, and addresses for those of equal keys.
+    """
+    order = np.arange(len(is_tied) + 1)
+    for read in (read_keys, lambda places: pc.rank(read_addresses(places), tiebreaker="dense").to_numpy()):
+        if not is_tied.any():
+            break
+        in_run = np.append(is_tied, False) | np.append(False, is_tied)
+        runs = np.cumsum(np.append(False, ~is_tied))[in_run]
+        values = read(order[in_run])
+        own = np.lexsort((values, runs))
+        order[in_run] = order[in_run][own]
+        is_tied = is_tied.copy()
+        is_tied[np.flatnonzero(in_run)[1:][values[own][1:] != values[own][:-1]] - 1] = False
+    return order

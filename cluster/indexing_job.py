@@ -4,7 +4,6 @@ Knows nothing of what tasks do, but that encoders are loaded where they are used
 """
 
 import os
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -148,14 +147,9 @@ class _Worker:
         self._function, self._job = ray.get(references[0])
 
     def run(self, number: int) -> Any:
-        try:
-            return self._function(self._job, number)
-        except CsgenError as error:
-            return error
-        except Exception as error:
-            failure = CsgenError(f"a worker failed: {type(error).__name__}: {error}")
-            failure.add_note(traceback.format_exc())
-            return failure
+        from csgen.job import attempt
+
+        return attempt(partial(self._function, self._job, number))
 
 
 @lru_cache(maxsize=1)

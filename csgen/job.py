@@ -66,21 +66,29 @@ def map_shards(
         ) from error
 
 
-def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
-    # In a list, since Ray Data would hand the bare reference to every task's arguments and resolve it there.
-    # No exception may leave a task: Ray Data would run it again without end.
+def attempt(call: Callable[[], Result]) -> Result | CsgenError:
+    """What a worker's call gives, or the CsgenError that it raises; any other exception as one, its traceback noted."""
     try:
-        run_shard, job = _fetch(references[0])
-        outcome = cloudpickle.dumps(run_shard(job, int(batch["index"][0])))
+        return call()
     except CsgenError as error:
-        outcome = cloudpickle.dumps(error)
+        return error
     except ray.exceptions.RaySystemError:  # of the cluster, not of the shard
         raise
     except Exception as error:
         failure = CsgenError(f"a worker failed: {type(error).__name__}: {error}")
         failure.add_note(traceback.format_exc())
-        outcome = cloudpickle.dumps(failure)
-    return {"result": [outcome]}
+        return failure
+
+
+def _run_one(batch: dict[str, Any], references: list[Any]) -> dict[str, Any]:
+    # In a list, since Ray Data would hand the bare reference to every task's arguments and resolve it there.
+    # No exception may leave a task: Ray Data would run it again without end.
+    def run() -> bytes:
+        run_shard, job = _fetch(references[0])
+        return bytes(cloudpickle.dumps(run_shard(job, int(batch["index"][0]))))
+
+    outcome = attempt(run)
+    return {"result": [outcome if isinstance(outcome, bytes) else cloudpickle.dumps(outcome)]}
 
 
 @lru_cache(maxsize=1)

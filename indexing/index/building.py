@@ -31,12 +31,10 @@ from indexing.index.stages import (
 )
 from indexing.store import Store
 from indexing.store.folder import claim_folder, local_folder
-from indexing.vectors.choice import LISTED, Choice, choose
+from indexing.vectors.choice import Choice, choose
 from indexing.vectors.config import VectorConfig
 
 Report = dict[str, Any]
-
-_CODE_BOOK = 256  # vectors that training a code book of ivf-pq takes at least
 
 
 def build(
@@ -88,8 +86,8 @@ def choose_sharding(config: BuildConfig, given: PassageInput) -> Sharding:
 def choose_kind(num_passages: int, dim: int, vectors: VectorConfig) -> Choice:
     """The kind of vectors for so many passages; an InputError where they are too few to train it."""
     choice = choose(num_passages, dim, vectors)
-    least = max(choice.num_lists, _CODE_BOOK if choice.kind == "ivf-pq" else 1)
-    if choice.kind in LISTED and choice.train_vectors < least:
+    least = choice.least_train_vectors
+    if choice.train_vectors < least:
         raise InputError(
             f"{choice.num_lists:,} lists of kind {choice.kind} need {least:,} training vectors or more, got "
             f"{choice.train_vectors:,} of {num_passages:,} passages: take --kind flat, fewer --num-lists or more "

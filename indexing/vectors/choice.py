@@ -23,6 +23,7 @@ _READ_BYTES_A_SECOND = 12e9  # that one machine reads of its memory: for estimat
 _LISTS = 4.0  # times sqrt(n)
 _TRAIN_VECTORS = 64  # a list
 _LEAST_VECTORS = 39  # a list: FAISS warns below
+_CODE_BOOK = 256  # entries of a code book, each from a vector of its own
 _ROW_BYTES = 8  # of a row's number in a list
 _GRAPH_BYTES = 12  # of a vector's level and offset in hnsw
 _OPTIONS: dict[Kind, tuple[str, ...]] = {
@@ -61,6 +62,13 @@ class Choice:
     device: Device
     vector_bytes: float
     reason: str
+
+    @property
+    def least_train_vectors(self) -> int:
+        """Vectors that training takes at least: one a list, and 256 for the code books of ivf-pq; 0: it takes none."""
+        if self.kind not in LISTED:
+            return 0
+        return max(self.num_lists, _CODE_BOOK if self.kind == "ivf-pq" else 1)
 
     def with_probes(self, probes: int, held: float) -> "Choice":
         """With the lists that a query looks into, which hold a share of the nearest vectors."""

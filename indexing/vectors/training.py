@@ -119,7 +119,7 @@ def _check_sample(sample: Any, choice: Choice) -> Matrix:
     if not np.isfinite(vectors).all():
         row = int(np.flatnonzero(~np.isfinite(vectors).all(axis=1))[0])
         raise InputError(f"row {row} of the training sample is not finite")
-    least = max(choice.num_lists, 256 if choice.kind == "ivf-pq" else 1)
+    least = choice.least_train_vectors
     if len(vectors) < least:
         raise InputError(
             f"{choice.num_lists:,} lists of kind {choice.kind} need {least:,} training vectors or more, got "

@@ -1,6 +1,9 @@
 """Fixtures that several test files share; what is costly is made once a session."""
 
 import json
+import os
+import signal
+import threading
 from importlib.resources import files as package_files
 from pathlib import Path
 
@@ -18,6 +21,23 @@ def pytest_configure():
         for cached in (folder / "__pycache__").glob("*.nb[ci]"):
             if cached.stat().st_mtime < newest:
                 cached.unlink()
+
+
+_handlers = []
+
+
+def _forget_sigterm():
+    if threading.current_thread() is threading.main_thread():
+        _handlers.append(signal.signal(signal.SIGTERM, signal.SIG_DFL))
+
+
+def _recall_sigterm():
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _handlers.pop())
+
+
+# Ray's driver raises SystemExit on SIGTERM; a fork of it that is ended early would go on with the tests.
+os.register_at_fork(before=_forget_sigterm, after_in_parent=_recall_sigterm)
 
 
 @pytest.fixture(name="csgen")

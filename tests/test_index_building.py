@@ -178,13 +178,11 @@ def test_a_query_finds_its_passage_and_its_metadata_in_the_built_index(index):
 
 
 def with_processes(number):
-    """Tasks in so many processes, in any order; forked from a fresh one, for Ray's driver must not be forked."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["indexing.index.stages"])
+    """Tasks in so many processes, in any order. Polars, which the lexical part needs, does not outlive a fork."""
 
     def run(function, job, numbers):
         shuffled = random.Random(number).sample(numbers, len(numbers))
-        with context.Pool(number) as pool:
+        with multiprocessing.get_context("fork").Pool(number) as pool:
             yield from pool.imap_unordered(partial(function, job), shuffled)
 
     return Place(run, run, 1)

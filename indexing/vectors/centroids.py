@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from csgen.neighbours import search
 from indexing.vectors.kernels import scan, sum_by_list
-from indexing.vectors.scoring import Ranked, bound_errors, order
+from indexing.vectors.scoring import Ranked, bound_slacks, order
 from indexing.vectors.stored import Matrix, Numbers, freeze, measure_lengths, read_blocks
 
 Assign = Callable[[Any, Matrix], Numbers]  # vectors and centroids -> the nearest centroid of each vector
@@ -43,7 +43,7 @@ class Centroids:
     def find(self, queries: Matrix, top_k: int) -> Ranked:
         """The lists, as ids, with the largest inner products; ties by the lower list."""
         best = Ranked.empty(len(queries), top_k)
-        slacks = 2 * bound_errors(queries, self.longest)
+        slacks = bound_slacks(queries, self.longest)
         scan(queries, slacks, self.numbers, self.places, np.arange(len(self)), best.scores, best.ids)
         return order(best.ids, best.scores, top_k)
 

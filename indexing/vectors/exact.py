@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexing.vectors.kernels import ROW_BITS, scan
-from indexing.vectors.scoring import NO_ID, Bitmap, Ranked, bound_errors, join, order, unpack
+from indexing.vectors.scoring import NO_ID, Bitmap, Bounds, Ranked, bound_slacks, join, order, unpack
 from indexing.vectors.stored import Matrix, Numbers, StoredVectors
 from indexing.vectors.threads import run_tasks
 
@@ -64,10 +64,11 @@ def search_exact(queries: Matrix, parts: Sequence[ExactPart], top_k: int, num_th
     hits = Ranked.empty(len(queries), top_k)
     units = list(_cut(parts, num_threads))
     width = min(top_k, sum(map(len, parts)))
+    slacks = bound_slacks(queries, max((part.vectors.longest for part in parts), default=0.0))
     for start in range(0, len(queries) if units else 0, _BLOCK_QUERIES):
         block = slice(start, start + _BLOCK_QUERIES)
         waiting = iter(units)  # shared by the threads
-        tasks = [partial(_collect, queries[block], waiting, width)] * min(num_threads, len(units))
+        tasks = [partial(_collect, queries[block], slacks[block], waiting, width)] * min(num_threads, len(units))
         found = run_tasks(tasks, num_threads)
         candidates = join(found, axis=1)
         best = order(candidates.ids, candidates.scores, top_k)
@@ -84,12 +85,11 @@ def _cut(parts: Sequence[ExactPart], num_threads: int) -> Iterator[Unit]:
             yield part, first, min(first + size, len(part))
 
 
-def _collect(queries: Matrix, units: Iterator[Unit], width: int) -> Ranked:
+def _collect(queries: Matrix, slacks: Bounds, units: Iterator[Unit], width: int) -> Ranked:
     """The best `width` among the units that are left when one's turn comes, in no order."""
     best = Ranked.empty(len(queries), width)
     for part, first, last in units:
         rows, ids = part.read(first, last)
-        slacks = 2 * bound_errors(queries, part.vectors.longest)
         if not scan(queries, slacks, *part.vectors.load(rows), ids, best.scores, best.ids):
             part.vectors.refuse_places()
     return best

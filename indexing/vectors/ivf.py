@@ -16,7 +16,7 @@ from csgen.errors import InputError
 from indexing.vectors.kernels import ROW_BITS, mark_segment, scan_lists
 from indexing.vectors.library import load_faiss
 from indexing.vectors.lists import Lists
-from indexing.vectors.scoring import MARGIN, Bitmap, Ranked, Ranker, bound_errors, join, order
+from indexing.vectors.scoring import MARGIN, Bitmap, Bounds, Ranked, Ranker, bound_slacks, join, order
 from indexing.vectors.stored import Matrix, Numbers, StoredVectors, freeze
 from indexing.vectors.threads import cut_evenly, run_tasks
 from indexing.vectors.training import TrainedLists
@@ -97,7 +97,8 @@ class ListSearch:
         examined = np.sum([part.lists.sizes for part in self.parts], axis=0)[nearest.ids].sum(axis=1)
         probes = Probes(self.trained.rotate(queries), nearest.ids, nearest.scores)
         if self.parts[0].lists.content is not None:
-            best = self._share(_compare, probes, min(self.ranker.top_k, self._num_rows), num_threads)
+            slacks = bound_slacks(queries, max(part.vectors.longest for part in self.parts))
+            best = self._share(partial(_compare, slacks), probes, min(self.ranker.top_k, self._num_rows), num_threads)
             return order(best.ids, best.scores, self.ranker.top_k), examined
 
         def find(pending: Numbers, width: int) -> tuple[Matrix, Numbers, Matrix]:
@@ -126,11 +127,10 @@ class ListSearch:
         return join(heaps, axis=1)
 
 
-def _compare(pieces: Pieces, best: Ranked) -> None:
-    """Put rows in place of worse ones in heaps, (queries, width), by exact scores."""
+def _compare(slacks: Bounds, pieces: Pieces, best: Ranked) -> None:
+    """Put rows in place of worse ones in heaps, (queries, width), by exact scores; slacks as in `kernels.scan`."""
     for part, probes in pieces:
         allowed = _ALL_ROWS if part.allowed is None else freeze(part.allowed)
-        slacks = 2 * bound_errors(probes.queries, part.vectors.longest)
         inputs = (probes.queries, slacks, probes.lists, part.lists.content, part.number, allowed)
         if not scan_lists(*inputs, best.scores, best.ids):
             raise InputError.at(part.vectors.path, None, "altered: its lists name rows that the segment has not")

@@ -112,14 +112,15 @@ def split_ids(ids: Numbers) -> tuple[NDArray[np.int32], Numbers]:
     return (ids >> ROW_BITS).astype(np.int32), np.where(ids == NO_ID, NO_ID, ids & _ROW_MASK)
 
 
-def bound_errors(queries: Matrix, longest: float) -> Bounds:
-    """By how much a float32 inner product of a query and a vector no longer than `longest` can be off, (queries,).
+def bound_slacks(queries: Matrix, longest: float) -> Bounds:
+    """By how much two float32 inner products of a query and vectors no longer than `longest` can be off together,
+    (queries,).
 
     Of sums in any order: Higham, Accuracy and Stability of Numerical Algorithms, section 3.1.
     """
     rounding = (queries.shape[1] + 1) * _ROUNDING
     errors: Bounds = measure_lengths(queries) * (longest * rounding / (1 - rounding)) + queries.shape[1] * _SMALLEST
-    return errors
+    return 2 * errors
 
 
 def count_allowed(allowed: Bitmap, num_rows: int) -> int:

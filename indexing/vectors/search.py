@@ -14,7 +14,7 @@ from indexing.vectors.exact import ExactPart, search_exact
 from indexing.vectors.gpu import GpuPart, search_on_gpu
 from indexing.vectors.graph import GraphPart, search_graphs
 from indexing.vectors.ivf import ListPart, ListSearch
-from indexing.vectors.scoring import Bitmap, Bounds, Ranked, Ranker, bound_errors, count_allowed, join, order, split_ids
+from indexing.vectors.scoring import Bitmap, Bounds, Ranked, Ranker, bound_slacks, count_allowed, join, order, split_ids
 from indexing.vectors.segment import VectorSegment
 from indexing.vectors.stored import Matrix, Numbers
 from indexing.vectors.threads import count_threads
@@ -253,7 +253,7 @@ class _Search:
 
     def _slacks(self, parts: Sequence[_Part]) -> Bounds:
         """By how much two float32 scores can be off together, (queries,)."""
-        return 2 * bound_errors(self.queries, max(part.segment.stored.longest for part in parts))
+        return bound_slacks(self.queries, max(part.segment.stored.longest for part in parts))
 
     def _found(self, hits: Ranked, num_examined: int) -> _Found:
         """Hits of an exact search."""
